@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What other Cython packages may cimport from the installed extension, with nothing to link:
+#
+#     from dwconv cimport _core
+#     from dwconv.c_dwconv cimport dwconv_plan, dwconv_problem
+#
+# The functions are those of dwconv.h under shorter names.
+from dwconv.c_dwconv cimport (
+    dwconv_activation, dwconv_exec, dwconv_plan, dwconv_problem, dwconv_status
+)
+
+cdef dwconv_status plan_init(dwconv_plan *plan, const dwconv_problem *problem, const char *isa) noexcept nogil
+cdef size_t workspace_size(const dwconv_plan *plan, int max_threads) noexcept nogil
+cdef dwconv_status forward(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
+                           const dwconv_activation *activation, void *y, const dwconv_exec *exec) noexcept nogil
+
+cdef class Plan:
+    cdef dwconv_plan plan
+    cdef dwconv_problem problem
+    cdef Py_ssize_t x_shape[3]
+    cdef Py_ssize_t y_shape[3]
+    cdef bint release_gil
+    cdef bint empty
+    cdef readonly tuple out_shape

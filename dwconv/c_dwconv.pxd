@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Transcription of dwconv.h, for Cython code that links the C library itself.
+# Compile with dwconv.get_include() on the include path; dwconv.h explains every name.
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+cdef extern from "dwconv.h" nogil:
+    ctypedef enum dwconv_status:
+        DWCONV_OK
+        DWCONV_ERROR_NULL
+        DWCONV_ERROR_SIZE
+        DWCONV_ERROR_OVERFLOW
+        DWCONV_ERROR_STRIDE
+        DWCONV_ERROR_LAYOUT
+        DWCONV_ERROR_DTYPE
+        DWCONV_ERROR_ISA
+        DWCONV_ERROR_ACTIVATION
+        DWCONV_ERROR_WORKSPACE
+        DWCONV_ERROR_PLAN
+
+    ctypedef enum dwconv_layout:
+        DWCONV_CHANNELS_LAST
+        DWCONV_CHANNELS_FIRST
+
+    ctypedef enum dwconv_dtype:
+        DWCONV_F32
+        DWCONV_F64
+
+    ctypedef enum dwconv_activation_kind:
+        DWCONV_LINEAR
+        DWCONV_CLIP
+        DWCONV_LEAKY_RELU
+        DWCONV_HARD_SIGMOID
+        DWCONV_HARD_SILU
+
+    ctypedef struct dwconv_problem:
+        int64_t batch, in_steps, channels, depth_multiplier
+        int64_t kernel_size, stride, dilation, pad_left, out_steps
+        int64_t x_batch_stride, x_row_stride
+        int64_t y_batch_stride, y_row_stride
+        int32_t layout, dtype
+
+    ctypedef struct dwconv_activation:
+        int32_t kind, reserved
+        double alpha, beta
+
+    ctypedef struct dwconv_plan:
+        uint64_t opaque[80]
+
+    ctypedef void (*dwconv_task)(void *argument, int64_t index, int worker) noexcept nogil
+
+    ctypedef struct dwconv_runner:
+        void *context
+        void (*run)(void *context, dwconv_task task, void *argument, int64_t count,
+                    int max_threads) noexcept nogil
+
+    ctypedef struct dwconv_exec:
+        int max_threads
+        void *workspace
+        size_t workspace_bytes
+        const dwconv_runner *runner
+
+    dwconv_status dwconv_plan_init(dwconv_plan *plan, const dwconv_problem *problem, const char *isa)
+    size_t dwconv_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_forward(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
+                                 const dwconv_activation *activation, void *y, const dwconv_exec *exec)
+    double dwconv_work(const dwconv_plan *plan)
+    const char *dwconv_status_string(dwconv_status status)
+    const char *dwconv_version()
+    const char *dwconv_plan_isa(const dwconv_plan *plan)
+    const char *dwconv_default_isa()
+    const char *dwconv_isa_name(int index)
+    int dwconv_isa_has_fma(const char *isa)
+    int dwconv_has_openmp()
+    int dwconv_forked()

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Padding arithmetic: the only place that turns a padding into left, right and output steps."""
+
+from __future__ import annotations
+
+PADDING_NAMES = ("valid", "same", "causal")
+
+
+def effective_kernel_size(kernel_size: int, dilation: int) -> int:
+    """Input steps between the first and the last tap, both included: ``(kernel_size - 1) * dilation + 1``."""
+    return (kernel_size - 1) * dilation + 1
+
+
+def resolve_padding(
+    padding: str | tuple[int, int], in_steps: int, kernel_size: int, stride: int, dilation: int
+) -> tuple[int, int, int]:
+    """Left padding, right padding and number of output steps.
+
+    Parameters
+    ----------
+    padding : {"valid", "same", "causal"} or (int, int)
+        ``"same"`` gives ``ceil(in_steps / stride)`` output steps and, like TensorFlow, puts the odd step of
+        padding on the right.  ``"causal"`` pads ``(kernel_size - 1) * dilation`` steps on the left only.
+        A pair is (left, right) in steps; negative numbers skip input steps.
+    in_steps, kernel_size, stride, dilation : int
+        Sizes in steps; ``in_steps`` >= 0, the others >= 1.
+
+    Returns
+    -------
+    left, right, out_steps : int
+        ``out_steps`` is zero or negative if the padded input is shorter than the effective kernel.
+    """
+    effective = effective_kernel_size(kernel_size, dilation)
+    if padding == "same":
+        out_steps = -(-in_steps // stride)
+        total = max((out_steps - 1) * stride + effective - in_steps, 0) if out_steps else 0
+        left = total // 2
+        return left, total - left, out_steps
+    if padding == "causal":
+        return effective - 1, 0, -(-in_steps // stride)
+    left, right = (0, 0) if padding == "valid" else padding
+    return left, right, (in_steps + left + right - effective) // stride + 1
+
+
+def checked_padding(
+    padding: str | tuple[int, int], in_steps: int, kernel_size: int, stride: int, dilation: int
+) -> tuple[int, int]:
+    """Left padding and output steps; raises ValueError if there would be no output step."""
+    left, _, out_steps = resolve_padding(padding, in_steps, kernel_size, stride, dilation)
+    if out_steps < 1 and not (in_steps == 0 and padding in ("same", "causal")):
+        raise ValueError(
+            "Computed output size would be zero or negative: the padded input is shorter than the effective kernel "
+            f"of {effective_kernel_size(kernel_size, dilation)} steps. Received input steps={in_steps}, "
+            f"kernel_size={kernel_size}, strides={stride}, dilation_rate={dilation}, padding={padding!r}"
+        )
+    return left, out_steps

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dwconv_forward: checks the call, cuts it into tasks and hands them to the runner. */
+#include "cpu.h"
+#include "internal.h"
+#include "parallel.h"
+#include "tiles.h"
+
+#include <math.h>
+
+/* Threads worth starting for a plan. */
+static int threads_for(const dw_plan *plan, int max_threads)
+{
+    const dwconv_problem *p = &plan->problem;
+    const double outputs = (double)p->batch * (double)p->out_steps * (double)plan->out_channels;
+    const double work = outputs * (double)(p->kernel_size + DW_OUTPUT_COST);
+    const double most = work / DW_THREAD_WORK;
+    if (max_threads <= 1 || most < 2)
+        return 1;
+    return most < max_threads ? (int)most : max_threads;
+}
+
+size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)
+{
+    const dw_plan *plan = dw_plan_of(opaque);
+    bool needed = false;
+    for (int i = 0; plan && i < plan->regions_used; i++)
+        needed |= plan->regions[i].way != DW_DIRECT;
+    return needed ? (size_t)threads_for(plan, max_threads) * DW_WORKSPACE_BYTES + DW_ALIGN : 0;
+}
+
+void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes)
+{
+    const dw_activate job = {
+        .source = rows, .target = rows, .source_row = row, .target_row = row, .rows = count, .lanes = lanes,
+        .kind = call->activation.kind, .alpha = call->activation.alpha, .beta = call->activation.beta,
+    };
+    call->plan->kernels->activate(&job);
+}
+
+static void run_task(void *argument, int64_t index, int worker)
+{
+    const dw_call *call = argument;
+    const dw_plan *plan = call->plan;
+    int i = 0;
+    while (index >= plan->regions[i].tasks_across * call->chunks[i]) {
+        index -= plan->regions[i].tasks_across * call->chunks[i];
+        i++;
+    }
+    const dw_region *region = &plan->regions[i];
+    const int64_t chunk = index / region->tasks_across;
+    const int64_t rows = (region->steps - 1) / region->phases + 1;
+    const dw_part part = {
+        .across = index % region->tasks_across,
+        .first_row = chunk * call->chunk_rows[i],
+        .last_row = dw_min((chunk + 1) * call->chunk_rows[i], rows),
+    };
+    char *workspace = call->workspace + (size_t)worker * DW_WORKSPACE_BYTES;
+
+    const uint64_t state = dw_fp_state_get();
+    dw_fp_state_set(dw_fp_state_default(state));
+    switch (region->way) {
+    case DW_DIRECT: dw_direct_task(call, region, part); break;
+    case DW_PANEL: dw_panel_task(call, region, part, workspace); break;
+    case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
+    }
+    dw_fp_state_set(state);
+}
+
+/* Cuts a region in time so that every thread finds several tasks; never below a few blocks of rows. */
+static void cut(dw_call *call, int i, int threads)
+{
+    const dw_region *region = &call->plan->regions[i];
+    const int64_t rows = (region->steps - 1) / region->phases + 1;
+    int64_t chunks = 1;
+    if (threads > 1) {
+        const int64_t least = dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
+        chunks = dw_clamp(dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, region->tasks_across), 1,
+                          dw_max(rows / least, 1));
+    }
+    call->chunk_rows[i] = dw_ceil_div(dw_ceil_div(rows, chunks), DW_ROW_BLOCK) * DW_ROW_BLOCK;
+    call->chunks[i] = dw_ceil_div(rows, call->chunk_rows[i]);
+}
+
+static bool activation_is_usable(const dwconv_activation *a)
+{
+    switch (a->kind) {
+    case DWCONV_LINEAR:
+    case DWCONV_HARD_SIGMOID:
+    case DWCONV_HARD_SILU: return true;
+    case DWCONV_CLIP: return a->alpha <= a->beta;
+    case DWCONV_LEAKY_RELU: return !isnan(a->alpha);
+    }
+    return false;
+}
+
+dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const void *w, const void *bias,
+                             const dwconv_activation *activation, void *y, const dwconv_exec *exec)
+{
+    static const dwconv_exec one_thread = {0};
+    const dw_plan *plan = dw_plan_of(opaque);
+    if (!opaque)
+        return DWCONV_ERROR_NULL;
+    if (!plan)
+        return DWCONV_ERROR_PLAN;
+    if (activation && !activation_is_usable(activation))
+        return DWCONV_ERROR_ACTIVATION;
+    if (plan->regions_used == 0)
+        return DWCONV_OK; /* y has no elements */
+    if (!w || !y || (!x && plan->problem.in_steps > 0))
+        return DWCONV_ERROR_NULL;
+    if (!exec)
+        exec = &one_thread;
+    const size_t bytes = dwconv_workspace_size(opaque, exec->max_threads);
+    if (bytes > 0 && (!exec->workspace || exec->workspace_bytes < bytes))
+        return DWCONV_ERROR_WORKSPACE;
+
+    dw_call call = {.plan = plan, .x = x, .w = w, .bias = bias, .y = y};
+    if (activation)
+        call.activation = *activation;
+    if (bytes > 0)
+        call.workspace = (char *)exec->workspace + (DW_ALIGN - (uintptr_t)exec->workspace % DW_ALIGN) % DW_ALIGN;
+    const int threads = threads_for(plan, exec->max_threads);
+    int64_t tasks = 0;
+    for (int i = 0; i < plan->regions_used; i++) {
+        cut(&call, i, threads);
+        tasks += plan->regions[i].tasks_across * call.chunks[i];
+    }
+    dw_run(exec->runner, run_task, &call, tasks, threads);
+    return DWCONV_OK;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * dwconv: depthwise 1-D convolution for CPUs.  This header is the manual.
+ *
+ *     y[b, i, c*M + m] = act(bias[c*M + m] + sum_k x[b, i*stride + k*dilation - pad_left, c] * w[k, c, m])
+ *
+ * for k = 0 .. K-1; terms whose input step lies outside [0, in_steps) are absent (not multiplied by zero).
+ *
+ * 1. How to use it
+ *
+ *     dwconv_problem p = {0};                 // zero first, then fill
+ *     p.batch = 1; p.in_steps = 1000; p.channels = 64; p.depth_multiplier = 1;
+ *     p.kernel_size = 5; p.stride = 1; p.dilation = 1; p.pad_left = 2; p.out_steps = 1000;
+ *     p.layout = DWCONV_CHANNELS_LAST; p.dtype = DWCONV_F32;
+ *     dwconv_plan plan;
+ *     dwconv_status s = dwconv_plan_init(&plan, &p, NULL);
+ *     size_t bytes = dwconv_workspace_size(&plan, max_threads);
+ *     dwconv_exec e = {0};
+ *     e.max_threads = max_threads; e.workspace = malloc(bytes); e.workspace_bytes = bytes;
+ *     s = dwconv_forward(&plan, x, w, bias, NULL, y, &e);
+ *
+ * 2. Arrays
+ *     x  (batch, in_steps, channels)                 channels_last
+ *        (batch, channels, in_steps)                 channels_first
+ *     w  (kernel_size, channels, depth_multiplier)   contiguous, in either layout; used in place
+ *     bias (channels * depth_multiplier)             or NULL
+ *     y  (batch, out_steps, channels*depth_multiplier) or (batch, channels*depth_multiplier, out_steps)
+ *   A "row" is one step of a channels_last array, one channel of a channels_first array.  Its elements are
+ *   contiguous; rows and batch items may be any distance apart (the *_stride fields; 0 means packed).
+ *   Pointers need the alignment of their element type and no more.
+ *
+ * 3. Promises
+ *   - No allocation, no I/O, no locale, no errno, no signal, no thread beyond the runner's.
+ *   - All size arithmetic is 64-bit and checked in dwconv_plan_init; later calls cannot overflow.
+ *   - Reads only inside x, w, bias and workspace; writes only inside y and workspace.
+ *     x, w and bias must not overlap y.
+ *   - Each output is one chain of fused multiply-adds, bias first, taps ascending.  So results are the
+ *     same bits for every thread count, layout, address and every ISA with fused multiply-add
+ *     (avx2, avx512, neon); sse2 and scalar round twice per term.
+ *   - A plan is a value: copy it, keep it on the stack, share it between threads.
+ *   - The caller's floating-point control and status registers are left as they were.
+ */
+#ifndef DWCONV_H
+#define DWCONV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DWCONV_VERSION_MAJOR 0
+#define DWCONV_VERSION_MINOR 1
+#define DWCONV_VERSION_PATCH 0
+#define DWCONV_VERSION_STRING "0.1.0"
+
+#ifndef DWCONV_API
+#define DWCONV_API
+#endif
+
+typedef enum dwconv_status {
+    DWCONV_OK = 0,
+    DWCONV_ERROR_NULL,       /* a required pointer is NULL */
+    DWCONV_ERROR_SIZE,       /* a size is negative, or kernel_size, stride, dilation, multiplier < 1 */
+    DWCONV_ERROR_OVERFLOW,   /* a size, extent or byte count does not fit in 63 bits (or size_t) */
+    DWCONV_ERROR_STRIDE,     /* a batch or row stride is too small for the array it describes */
+    DWCONV_ERROR_LAYOUT,     /* layout is not a dwconv_layout */
+    DWCONV_ERROR_DTYPE,      /* dtype is not a dwconv_dtype */
+    DWCONV_ERROR_ISA,        /* unknown instruction set, or this CPU lacks it */
+    DWCONV_ERROR_ACTIVATION, /* activation kind unknown, or its parameters are not usable */
+    DWCONV_ERROR_WORKSPACE,  /* workspace is NULL or smaller than dwconv_workspace_size() */
+    DWCONV_ERROR_PLAN        /* the plan was not filled by dwconv_plan_init() */
+} dwconv_status;
+
+typedef enum dwconv_layout { DWCONV_CHANNELS_LAST = 0, DWCONV_CHANNELS_FIRST = 1 } dwconv_layout;
+typedef enum dwconv_dtype { DWCONV_F32 = 0, DWCONV_F64 = 1 } dwconv_dtype;
+
+/* What to compute.  Zero-initialise, then fill; all sizes are counts of elements or steps.  pad_left may be
+ * negative (input steps skipped) and out_steps is free: padding on the right is whatever out_steps needs. */
+typedef struct dwconv_problem {
+    int64_t batch, in_steps, channels, depth_multiplier;
+    int64_t kernel_size, stride, dilation, pad_left, out_steps;
+    int64_t x_batch_stride, x_row_stride; /* in elements; 0 = packed */
+    int64_t y_batch_stride, y_row_stride;
+    int32_t layout, dtype;
+} dwconv_problem;
+
+/* Elementwise functions that may be fused into the forward pass.  NaN in, NaN out, for all of them. */
+typedef enum dwconv_activation_kind {
+    DWCONV_LINEAR = 0,
+    DWCONV_CLIP,         /* min(max(z, alpha), beta): relu is (0, inf), relu6 (0, 6), hard_tanh (-1, 1) */
+    DWCONV_LEAKY_RELU,   /* z >= 0 ? z : alpha * z */
+    DWCONV_HARD_SIGMOID, /* clip(z / 6 + 1/2, 0, 1) */
+    DWCONV_HARD_SILU     /* z * clip(z / 6 + 1/2, 0, 1) */
+} dwconv_activation_kind;
+
+typedef struct dwconv_activation {
+    int32_t kind, reserved; /* reserved: 0 */
+    double alpha, beta;
+} dwconv_activation;
+
+/* A validated problem and everything derived from it. */
+typedef struct dwconv_plan {
+    uint64_t opaque[80];
+} dwconv_plan;
+
+/* How tasks reach threads.  run() calls task(argument, index, worker) once for every index in [0, count), on
+ * any threads, with 0 <= worker < max_threads and no two concurrent calls sharing a worker number, and returns
+ * when all are done. */
+typedef void (*dwconv_task)(void *argument, int64_t index, int worker);
+typedef struct dwconv_runner {
+    void *context;
+    void (*run)(void *context, dwconv_task task, void *argument, int64_t count, int max_threads);
+} dwconv_runner;
+
+/* How to execute.  NULL or all zeros: one thread. */
+typedef struct dwconv_exec {
+    int max_threads;             /* upper limit; 0 and 1 mean the calling thread only */
+    void *workspace;             /* dwconv_workspace_size() bytes, any alignment; contents are scratch */
+    size_t workspace_bytes;
+    const dwconv_runner *runner; /* NULL: the built-in one (OpenMP if compiled in) */
+} dwconv_exec;
+
+/* Checks the problem and fills the plan.  isa: "scalar", "sse2", "avx2", "avx512", "neon", or NULL for the
+ * default (the best this CPU has, or the one named by the environment variable DWCONV_ISA). */
+DWCONV_API dwconv_status dwconv_plan_init(dwconv_plan *plan, const dwconv_problem *problem, const char *isa);
+
+/* Scratch bytes dwconv_forward() needs with up to max_threads threads; 0 when it needs none.
+ * At most 64 KiB for each thread. */
+DWCONV_API size_t dwconv_workspace_size(const dwconv_plan *plan, int max_threads);
+
+/* y = activation(x convolved with w, plus bias).  bias and activation may be NULL.  On error y is untouched. */
+DWCONV_API dwconv_status dwconv_forward(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
+                                        const dwconv_activation *activation, void *y, const dwconv_exec *exec);
+
+/* Multiply-adds of the plan, taps over padding included; a measure of the work in one call. */
+DWCONV_API double dwconv_work(const dwconv_plan *plan);
+
+/* Names and queries.  Strings are static. */
+DWCONV_API const char *dwconv_status_string(dwconv_status status);
+DWCONV_API const char *dwconv_version(void);
+DWCONV_API const char *dwconv_plan_isa(const dwconv_plan *plan); /* NULL if not a plan */
+DWCONV_API const char *dwconv_default_isa(void);                 /* NULL if DWCONV_ISA names an unusable one */
+DWCONV_API const char *dwconv_isa_name(int index);               /* usable tables, best first; NULL past the end */
+DWCONV_API int dwconv_isa_has_fma(const char *isa);              /* 1: takes part in the same-bits promise */
+DWCONV_API int dwconv_has_openmp(void);
+/* True in a child process forked after this library was loaded: the built-in runner then stays serial. */
+DWCONV_API int dwconv_forked(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the files of the core share: the layout of a plan, and integer helpers. */
+#ifndef DWCONV_INTERNAL_H
+#define DWCONV_INTERNAL_H
+
+#include "include/dwconv.h"
+#include "kernels/kernels.h"
+
+#include <stdbool.h>
+
+/* The three ways to walk over a problem; each file of that name explains one. */
+typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT } dw_way;
+
+/* Where an element is: base + batch*b + step*t + channel*c, in elements. */
+typedef struct dw_strides {
+    ptrdiff_t batch, step, channel;
+} dw_strides;
+
+/* A range of output steps that is walked in one way.
+ *
+ * Output row i of phase p is step  first + p + i*phases  (segment q adds q*segment_steps); its tap k reads input
+ * step  (that step)*stride - pad_left + k*dilation.  Rows of one phase that are neighbours share input rows as if
+ * the problem had no dilation: that is what phases are for. */
+typedef struct dw_region {
+    int64_t first, steps;     /* output steps [first, first + steps), per segment */
+    int64_t segments;         /* equal cuts of time walked side by side as lanes; 1 unless channels are few */
+    int64_t segment_steps;    /* distance of two segments */
+    int64_t phases;
+    int64_t lanes;            /* PANEL: segments * batch * channels * multiplier */
+    int64_t panel_lanes;      /* lanes of one task */
+    int64_t panels;           /* DIRECT: panels of a batch item; PANEL: of all lanes */
+    int64_t tasks_across;     /* tasks side by side; forward.c cuts them further in time */
+    int64_t inner_phases;     /* PANEL, natural: phases that share a tile */
+    int64_t row_units;        /* PANEL, not natural: tile rows from one row of a phase to the next */
+    int32_t way;
+    int32_t natural;          /* PANEL: 1 = tile rows are consecutive input steps, 0 = every dilation-th */
+} dw_region;
+
+enum { DW_MAX_REGIONS = 4 };
+
+typedef struct dw_plan {
+    uint64_t magic;
+    dwconv_problem problem;
+    const struct dw_table *table;
+    const struct dw_kernels *kernels; /* the table's kernels for this dtype */
+    dw_strides x, y;
+    int64_t out_channels;
+    int32_t item_bytes, regions_used;
+    dw_region regions[DW_MAX_REGIONS];
+} dw_plan;
+
+_Static_assert(sizeof(dw_plan) <= sizeof(dwconv_plan), "dwconv_plan is too small");
+
+#define DW_PLAN_MAGIC UINT64_C(0x6477636f6e763031) /* "dwconv01" */
+
+/* One task: number `across` of a region, rows [first_row, last_row) of every phase. */
+typedef struct dw_part {
+    int64_t across, first_row, last_row;
+} dw_part;
+
+/* One call of dwconv_forward, as the tasks see it. */
+typedef struct dw_call {
+    const dw_plan *plan;
+    const char *x, *w, *bias;
+    char *y;
+    dwconv_activation activation;
+    char *workspace; /* 64-byte aligned; DW_WORKSPACE_BYTES for each worker */
+    int64_t chunks[DW_MAX_REGIONS], chunk_rows[DW_MAX_REGIONS]; /* cuts of each region in time */
+} dw_call;
+
+static inline int64_t dw_min(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t dw_max(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t dw_clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+/* Quotients for b > 0 and any a, rounded towards plus and minus infinity. */
+static inline int64_t dw_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
+static inline int64_t dw_floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+/* Rows [0, n) whose taps all lie inside the input, when row i starts at input step first + i*advance and reaches
+ * `reach` steps further: [*lo, *hi), possibly empty. */
+static inline void dw_interior(int64_t first, int64_t advance, int64_t reach, int64_t limit, int64_t n,
+                               int64_t *lo, int64_t *hi)
+{
+    *lo = dw_clamp(dw_ceil_div(-first, advance), 0, n);
+    *hi = limit - reach <= first ? 0 : dw_floor_div(limit - reach - first - 1, advance) + 1;
+    *hi = dw_clamp(*hi, *lo, n);
+}
+
+/* How a phase of a region lies in time. */
+typedef struct dw_walk {
+    int64_t first_step; /* output step of row 0 */
+    int64_t start;      /* input step of row 0, tap 0 */
+    int64_t advance;    /* input steps from row to row */
+    int64_t rows;
+} dw_walk;
+
+static inline dw_walk dw_walk_of(const dw_plan *plan, const dw_region *region, int64_t phase)
+{
+    const dwconv_problem *p = &plan->problem;
+    dw_walk w;
+    w.first_step = region->first + phase;
+    w.start = w.first_step * p->stride - p->pad_left;
+    w.rows = region->steps > phase ? (region->steps - phase - 1) / region->phases + 1 : 0;
+    w.advance = w.rows > 1 ? region->phases * p->stride : 1;
+    return w;
+}
+
+/* schedule.c chooses ways and tiles; direct.c, panel.c and flat.c run one task each. */
+void dw_schedule(dw_plan *plan);
+void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part);
+void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+
+/* forward.c: the activation of this call over rows that were just written. */
+void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes);
+
+static inline const dw_plan *dw_plan_of(const dwconv_plan *plan)
+{
+    const dw_plan *p = (const dw_plan *)(const void *)plan;
+    return p && p->magic == DW_PLAN_MAGIC ? p : NULL;
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Included once by each shim in isa/, inside its target region and after its vocabulary: turns the templates
+ * into functions for float and double and fills the table.  Inside a template T is the element type, VEC its
+ * vector, LANES the elements of one, and V(name) the function of that name for this type. */
+
+#if defined(__GNUC__) || defined(__clang__)
+#define DW_INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define DW_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define DW_UNROLL _Pragma("GCC unroll 32")
+#endif
+#else
+#define DW_INLINE static __forceinline
+#define DW_UNROLL
+#endif
+
+#define T float
+#define VEC vec_f32
+#define LANES LANES_F32
+#define V(name) name##_f32
+#include "conv_rows.tmpl.h"
+#include "activate.tmpl.h"
+#include "lanes.tmpl.h"
+#undef T
+#undef VEC
+#undef LANES
+#undef V
+
+#define T double
+#define VEC vec_f64
+#define LANES LANES_F64
+#define V(name) name##_f64
+#include "conv_rows.tmpl.h"
+#include "activate.tmpl.h"
+#include "lanes.tmpl.h"
+#undef T
+#undef VEC
+#undef LANES
+#undef V
+
+const dw_table DW_TABLE = {
+    .name = DW_NAME,
+    .cpu_features = DW_FEATURES,
+    .has_fma = DW_HAS_FMA,
+    .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32},
+    .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64},
+};

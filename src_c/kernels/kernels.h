@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The contract between the drivers and the kernels: one dw_table for each instruction set, filled by
+ * instantiate.h.  All distances are in elements; `row` is the distance between two rows. */
+#ifndef DWCONV_KERNELS_H
+#define DWCONV_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The convolution of a block of rows.
+ *
+ *     y[i*y_row + l] = init[i*init_row + l] + sum_k x[x_at + i*x_row + k*x_tap + l] * w[k*w_tap + l]
+ *
+ * for rows i and lanes l, taps ascending.  With clip set, tap k of row i takes part only if
+ * 0 <= start + i*advance + k*dilation < limit, and no other element of x is touched.
+ * Offsets into x are unsigned and may wrap on the way to a valid element, never at one. */
+typedef struct dw_rows {
+    const void *x, *w, *init; /* init NULL: zeros */
+    void *y;
+    size_t x_at, x_row, x_tap;
+    ptrdiff_t w_tap, init_row, y_row;
+    ptrdiff_t rows, lanes, taps;
+    int clip;
+    int64_t start, advance, dilation, limit;
+} dw_rows;
+
+/* An elementwise function over a block of rows; source and destination may be the same. */
+typedef struct dw_activate {
+    const void *source;
+    void *target;
+    ptrdiff_t source_row, target_row, rows, lanes;
+    int kind; /* dwconv_activation_kind, not DWCONV_LINEAR */
+    double alpha, beta;
+} dw_activate;
+
+typedef struct dw_kernels {
+    void (*conv_rows)(const dw_rows *job);
+    void (*activate)(const dw_activate *job);
+    /* tile[i*tile_row + l] = x[at[l] + offset + i*step].  Whole vectors of the tile are written. */
+    void (*gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset, ptrdiff_t step, void *tile,
+                         ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
+    /* y[at[l] + offset + i*step] = tile[i*tile_row + l] */
+    void (*scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, const ptrdiff_t *at, ptrdiff_t offset,
+                          ptrdiff_t step, ptrdiff_t rows, ptrdiff_t lanes);
+    /* tile[i*tile_row + j] = x[i*x_row + (skip + j) / repeat] */
+    void (*repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
+                         ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
+} dw_kernels;
+
+typedef struct dw_table {
+    const char *name;
+    uint32_t cpu_features; /* DW_CPU_* bits it needs */
+    int has_fma;
+    dw_kernels f32, f64;
+} dw_table;
+
+extern const dw_table dw_table_scalar, dw_table_sse2, dw_table_avx2, dw_table_avx512, dw_table_neon;
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Moving data between arrays and tiles.  A tile has one row per step and one lane per output sequence; where the
+ * steps of a sequence are neighbours in memory (channels_first), moving is a transpose, done in blocks of
+ * LANES by LANES registers. */
+
+static void V(gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset, ptrdiff_t step, void *tile,
+                            ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
+{
+    const T *source = x;
+    for (ptrdiff_t lane = 0; lane < lanes; lane += LANES) {
+        const ptrdiff_t n = lanes - lane < LANES ? lanes - lane : LANES;
+        T *target = (T *)tile + lane;
+        if (step != 1) {
+            for (ptrdiff_t row = 0; row < rows; row++)
+                for (ptrdiff_t l = 0; l < n; l++)
+                    target[row * tile_row + l] = source[at[lane + l] + offset + row * step];
+            continue;
+        }
+        for (ptrdiff_t row = 0; row < rows; row += LANES) {
+            const ptrdiff_t m = rows - row < LANES ? rows - row : LANES;
+            VEC v[LANES];
+            if (m == LANES && n == LANES) {
+                DW_UNROLL
+                for (int l = 0; l < LANES; l++)
+                    v[l] = V(load)(source + at[lane + l] + offset + row);
+                V(transpose)(v);
+                DW_UNROLL
+                for (int r = 0; r < LANES; r++)
+                    V(store)(target + (row + r) * tile_row, v[r]);
+            } else {
+                for (int l = 0; l < LANES; l++)
+                    v[l] = l < n ? V(load_tail)(source + at[lane + l] + offset + row, m) : V(zero)();
+                V(transpose)(v);
+                for (int r = 0; r < m; r++)
+                    V(store)(target + (row + r) * tile_row, v[r]);
+            }
+        }
+    }
+    V(leave)();
+}
+
+static void V(scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, const ptrdiff_t *at, ptrdiff_t offset,
+                             ptrdiff_t step, ptrdiff_t rows, ptrdiff_t lanes)
+{
+    T *target = y;
+    for (ptrdiff_t lane = 0; lane < lanes; lane += LANES) {
+        const ptrdiff_t n = lanes - lane < LANES ? lanes - lane : LANES;
+        const T *source = (const T *)tile + lane;
+        if (step != 1) {
+            for (ptrdiff_t row = 0; row < rows; row++)
+                for (ptrdiff_t l = 0; l < n; l++)
+                    target[at[lane + l] + offset + row * step] = source[row * tile_row + l];
+            continue;
+        }
+        for (ptrdiff_t row = 0; row < rows; row += LANES) {
+            const ptrdiff_t m = rows - row < LANES ? rows - row : LANES;
+            VEC v[LANES];
+            if (m == LANES && n == LANES) {
+                DW_UNROLL
+                for (int r = 0; r < LANES; r++)
+                    v[r] = V(load)(source + (row + r) * tile_row);
+                V(transpose)(v);
+                DW_UNROLL
+                for (int l = 0; l < LANES; l++)
+                    V(store)(target + at[lane + l] + offset + row, v[l]);
+            } else {
+                for (int r = 0; r < LANES; r++)
+                    v[r] = r < m ? V(load)(source + (row + r) * tile_row) : V(zero)();
+                V(transpose)(v);
+                for (int l = 0; l < n; l++)
+                    V(store_tail)(target + at[lane + l] + offset + row, v[l], m);
+            }
+        }
+    }
+    V(leave)();
+}
+
+static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
+                            ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
+{
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const T *source = (const T *)x + row * x_row;
+        T *target = (T *)tile + row * tile_row;
+        if (repeat == 1) {
+            ptrdiff_t lane = 0;
+            for (; lane + LANES <= lanes; lane += LANES)
+                V(store)(target + lane, V(load)(source + lane));
+            if (lane < lanes)
+                V(store_tail)(target + lane, V(load_tail)(source + lane, lanes - lane), lanes - lane);
+            continue;
+        }
+        ptrdiff_t left = repeat - skip; /* copies of *source still to write */
+        for (ptrdiff_t j = 0; j < lanes; source++, left = repeat) {
+            const ptrdiff_t end = lanes - j < left ? lanes : j + left;
+            for (; j < end; j++)
+                target[j] = *source;
+        }
+    }
+    V(leave)();
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Panels: lanes are any independent output sequences, side by side in a small tile.
+ *
+ * A lane is one output channel of one batch item (and of one time segment, where channels are few).  The task packs
+ * the input its lanes need into a tile, one row per step, and runs the kernel on the tile.  That takes care of
+ * every layout, of the depth multiplier, of C below the vector width and of rows that would collide in the cache.
+ *
+ *     x tile  [units][tile_row]  a unit is one input step (natural) or one dilation's worth of steps
+ *     w tile  [taps][tile_row]
+ *     y tile  [rows][tile_row]   only where lanes are not neighbours in y
+ *
+ * Row i, tap k of a phase reads unit i*row_units + k*tap_units.  Kernels with more taps than fit are done in groups of
+ * taps, ascending; accumulators rest in y meanwhile, which does not round. */
+#include "internal.h"
+#include "tiles.h"
+
+#include <string.h>
+
+/* Lanes that are neighbours in w, and for channels_last in x and y: one batch item, one segment. */
+typedef struct run {
+    ptrdiff_t lane, lanes, channel; /* first lane of the panel, count, first output channel */
+} run;
+
+typedef struct panel {
+    const dw_call *call;
+    const dw_plan *plan;
+    const dw_kernels *kernels;
+    const dw_region *region;
+    ptrdiff_t item, tile_row, lanes;
+    ptrdiff_t x_at[DW_MAX_PANEL_LANES], y_at[DW_MAX_PANEL_LANES]; /* of each lane, at step 0 */
+    run runs[DW_MAX_PANEL_LANES];
+    int runs_used;
+    bool in_place; /* results go straight to y */
+    char *x_tile, *w_tile, *y_tile, *bias_tile;
+    int64_t row_units, tap_units, unit_steps;
+    int64_t inner_phases; /* natural: phases walked inside one tile */
+    int64_t have_lo, have_hi; /* units in the x tile, of `have_start` */
+    int64_t have_start, have_tap;
+} panel;
+
+static void copy_lanes(const panel *p, const char *source, ptrdiff_t source_row, char *target, ptrdiff_t target_row,
+                       ptrdiff_t rows, ptrdiff_t lanes)
+{
+    p->kernels->repeat_lanes(source, source_row, 0, 1, target, target_row, rows, lanes);
+}
+
+static void find_lanes(panel *p, int64_t first)
+{
+    const dw_plan *plan = p->plan;
+    const int64_t multiplier = plan->problem.depth_multiplier, channels = plan->out_channels;
+    int64_t o = first % channels, sequence = first / channels;
+    for (ptrdiff_t lane = 0; lane < p->lanes; sequence++, o = 0) {
+        const int64_t b = sequence % plan->problem.batch, segment = sequence / plan->problem.batch;
+        const int64_t steps = segment * p->region->segment_steps;
+        const ptrdiff_t x = (ptrdiff_t)(b * plan->x.batch + steps * plan->problem.stride * plan->x.step);
+        const ptrdiff_t y = (ptrdiff_t)(b * plan->y.batch + steps * plan->y.step);
+        run *r = &p->runs[p->runs_used++];
+        *r = (run){lane, (ptrdiff_t)dw_min(p->lanes - lane, channels - o), (ptrdiff_t)o};
+        for (; o < channels && lane < p->lanes; o++, lane++) {
+            p->x_at[lane] = x + (ptrdiff_t)(o / multiplier) * plan->x.channel;
+            p->y_at[lane] = y + (ptrdiff_t)o * plan->y.channel;
+        }
+    }
+}
+
+static void pack_weights(panel *p, int64_t tap, int64_t taps)
+{
+    if (p->have_tap == tap)
+        return;
+    const ptrdiff_t channels = (ptrdiff_t)p->plan->out_channels;
+    for (int i = 0; i < p->runs_used; i++) {
+        const run *r = &p->runs[i];
+        copy_lanes(p, p->call->w + (tap * channels + r->channel) * p->item, channels, p->w_tile + r->lane * p->item,
+                   p->tile_row, (ptrdiff_t)taps, r->lanes);
+    }
+    p->have_tap = tap;
+}
+
+static void pack_bias(panel *p)
+{
+    for (int i = 0; p->call->bias && i < p->runs_used; i++)
+        memcpy(p->bias_tile + p->runs[i].lane * p->item, p->call->bias + p->runs[i].channel * p->item,
+               (size_t)(p->runs[i].lanes * p->item));
+}
+
+/* Fills tile rows [row, row + rows) with the input at steps step, step + unit_steps, ... */
+static void pack_steps(const panel *p, int64_t step, ptrdiff_t row, ptrdiff_t rows)
+{
+    const dw_plan *plan = p->plan;
+    const ptrdiff_t multiplier = (ptrdiff_t)plan->problem.depth_multiplier;
+    char *tile = p->x_tile + row * p->tile_row * p->item;
+    const ptrdiff_t offset = (ptrdiff_t)step * plan->x.step, advance = (ptrdiff_t)p->unit_steps * plan->x.step;
+    if (plan->problem.layout == DWCONV_CHANNELS_FIRST) {
+        p->kernels->gather_lanes(p->call->x, p->x_at, offset, advance, tile, p->tile_row, rows, p->lanes);
+        return;
+    }
+    for (int i = 0; i < p->runs_used; i++) {
+        const run *r = &p->runs[i];
+        p->kernels->repeat_lanes(p->call->x + (p->x_at[r->lane] + offset) * p->item, advance, r->channel % multiplier,
+                                 multiplier, tile + r->lane * p->item, p->tile_row, rows, r->lanes);
+    }
+}
+
+/* Makes units [lo, hi) of the walk from input step `start` present in the tile, keeping what it already holds.
+ * Units outside the input stay undefined: clipping never reads them. */
+static void pack_units(panel *p, int64_t start, int64_t lo, int64_t hi)
+{
+    int64_t from = lo;
+    if (p->have_start == start && p->have_lo <= lo && lo < p->have_hi) {
+        const ptrdiff_t row_bytes = p->tile_row * p->item;
+        memmove(p->x_tile, p->x_tile + (lo - p->have_lo) * row_bytes, (size_t)((p->have_hi - lo) * row_bytes));
+        from = p->have_hi;
+    }
+    const int64_t limit = p->plan->problem.in_steps;
+    const int64_t first = dw_max(from, dw_ceil_div(-start, p->unit_steps));
+    const int64_t last = dw_min(hi, dw_ceil_div(limit - start, p->unit_steps));
+    if (first < last)
+        pack_steps(p, start + first * p->unit_steps, (ptrdiff_t)(first - lo), (ptrdiff_t)(last - first));
+    p->have_start = start;
+    p->have_lo = lo;
+    p->have_hi = dw_max(hi, from);
+}
+
+/* Rows [row, row + rows) with taps [tap, tap + taps); the tile holds exactly what they need. */
+static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t rows, int64_t tap, int64_t taps,
+                     char *y, ptrdiff_t y_row)
+{
+    const dwconv_problem *problem = &p->plan->problem;
+    const int64_t inner = dw_min(p->inner_phases, rows);
+    const int64_t advance = walk->advance;
+    const int64_t start = walk->start + row * advance + tap * problem->dilation;
+    const int64_t reach = (rows - 1) * advance + (taps - 1) * problem->dilation;
+    for (int64_t i = 0; i < inner; i++) {
+        char *target = y + i * y_row * p->item;
+        const dw_rows job = {
+            .x = p->x_tile,
+            .x_at = (size_t)(i * p->row_units * p->tile_row),
+            .x_row = (size_t)(inner * p->row_units * p->tile_row),
+            .x_tap = (size_t)(p->tap_units * p->tile_row),
+            .w = p->w_tile,
+            .w_tap = p->tile_row,
+            .init = tap > 0 ? target : p->call->bias ? p->bias_tile : NULL,
+            .init_row = tap > 0 ? (ptrdiff_t)inner * y_row : 0,
+            .y = target,
+            .y_row = (ptrdiff_t)inner * y_row,
+            .rows = (ptrdiff_t)((rows - i - 1) / inner + 1),
+            .lanes = p->lanes,
+            .taps = (ptrdiff_t)taps,
+            .clip = start < 0 || start + reach >= problem->in_steps,
+            .start = start + i * advance,
+            .advance = inner * advance,
+            .dilation = problem->dilation,
+            .limit = problem->in_steps,
+        };
+        p->kernels->conv_rows(&job);
+    }
+}
+
+static void unpack(const panel *p, int64_t step, int64_t rows)
+{
+    const dw_plan *plan = p->plan;
+    const ptrdiff_t offset = (ptrdiff_t)step * plan->y.step;
+    const ptrdiff_t advance = (ptrdiff_t)p->region->phases * plan->y.step;
+    if (plan->problem.layout == DWCONV_CHANNELS_FIRST) {
+        p->kernels->scatter_lanes(p->y_tile, p->tile_row, p->call->y, p->y_at, offset, advance, (ptrdiff_t)rows,
+                                  p->lanes);
+        return;
+    }
+    for (int i = 0; i < p->runs_used; i++) {
+        const run *r = &p->runs[i];
+        copy_lanes(p, p->y_tile + r->lane * p->item, p->tile_row, p->call->y + (p->y_at[r->lane] + offset) * p->item,
+                   advance, (ptrdiff_t)rows, r->lanes);
+    }
+}
+
+/* Rows and taps of one block, such that what they read fits the x tile. */
+static void size_block(const panel *p, int64_t *rows, int64_t *taps)
+{
+    const ptrdiff_t row_bytes = p->tile_row * p->item;
+    const int64_t x_rows = DW_X_TILE_BYTES / row_bytes, inner = p->inner_phases;
+    const int64_t most_taps = dw_min(p->plan->problem.kernel_size, DW_W_TILE_BYTES / row_bytes);
+    const int64_t block = inner * DW_ROW_BLOCK;
+    int64_t n = 0, k = most_taps;
+    if ((k - 1) * p->tap_units < x_rows)
+        n = (x_rows - (k - 1) * p->tap_units - 1) / p->row_units + 1;
+    if (n < block) { /* half the tile for rows, half for taps */
+        n = (x_rows / 2 - 1) / p->row_units + 1;
+        k = dw_clamp((x_rows - (n - 1) * p->row_units - 1) / p->tap_units + 1, 1, most_taps);
+    }
+    if (!p->in_place)
+        n = dw_min(n, DW_Y_TILE_BYTES / row_bytes);
+    *rows = n > block ? n / block * block : n;
+    *taps = k;
+}
+
+void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+{
+    const dw_plan *plan = call->plan;
+    const dwconv_problem *problem = &plan->problem;
+    panel p = {.call = call, .plan = plan, .kernels = plan->kernels, .region = region, .item = plan->item_bytes};
+    const int64_t first = part.across * region->panel_lanes;
+    p.lanes = (ptrdiff_t)dw_min(region->panel_lanes, region->lanes - first);
+    p.tile_row = (ptrdiff_t)region->panel_lanes;
+    find_lanes(&p, first);
+    p.in_place = plan->y.channel == 1 && problem->layout == DWCONV_CHANNELS_LAST && p.runs_used == 1;
+    p.x_tile = workspace;
+    p.w_tile = p.x_tile + DW_X_TILE_BYTES;
+    p.y_tile = p.w_tile + DW_W_TILE_BYTES;
+    p.bias_tile = p.y_tile + DW_Y_TILE_BYTES;
+    p.have_tap = -1;
+    pack_bias(&p);
+
+    int64_t block_rows, block_taps;
+    if (region->natural) {
+        p.unit_steps = 1;
+        p.tap_units = problem->dilation;
+        p.row_units = problem->stride;
+        p.inner_phases = region->inner_phases;
+    } else {
+        p.unit_steps = problem->dilation;
+        p.tap_units = 1;
+        p.row_units = region->row_units;
+        p.inner_phases = 1;
+    }
+    size_block(&p, &block_rows, &block_taps);
+
+    for (int64_t phase = 0; phase < region->phases; phase++) {
+        const dw_walk walk = dw_walk_of(plan, region, phase);
+        const int64_t end = dw_min(part.last_row, walk.rows);
+        for (int64_t row = part.first_row; row < end; row += block_rows) {
+            const int64_t rows = dw_min(block_rows, end - row);
+            const int64_t step = walk.first_step + row * region->phases;
+            char *y = p.y_tile;
+            ptrdiff_t y_row = p.tile_row;
+            if (p.in_place) {
+                y = call->y + (p.y_at[0] + step * plan->y.step) * p.item;
+                y_row = (ptrdiff_t)region->phases * plan->y.step;
+            }
+            for (int64_t tap = 0; tap < problem->kernel_size; tap += block_taps) {
+                const int64_t taps = dw_min(block_taps, problem->kernel_size - tap);
+                const int64_t lo = row * p.row_units + tap * p.tap_units;
+                pack_weights(&p, tap, taps);
+                pack_units(&p, walk.start, lo, lo + (rows - 1) * p.row_units + (taps - 1) * p.tap_units + 1);
+                convolve(&p, &walk, row, rows, tap, taps, y, y_row);
+            }
+            if (call->activation.kind != DWCONV_LINEAR)
+                dw_activate_rows(call, y, y_row, (ptrdiff_t)rows, p.lanes);
+            if (!p.in_place)
+                unpack(&p, step, rows);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#ifndef DWCONV_PARALLEL_H
+#define DWCONV_PARALLEL_H
+
+#include "include/dwconv.h"
+
+/* Calls task(argument, i, worker) for every i in [0, count) through the runner (NULL: the built-in one). */
+void dw_run(const dwconv_runner *runner, dwconv_task task, void *argument, int64_t count, int max_threads);
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Chooses how to walk over a problem.  Three ways, each in a file of its own:
+ *   direct  rows of channels are read and written in place
+ *   panel   lanes (any independent output sequences) are packed side by side in a small tile first
+ *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
+ * No choice here changes a bit of any result, only the time it takes. */
+#include "internal.h"
+#include "tiles.h"
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
+
+static int64_t round_up(int64_t v, int64_t unit) { return (v + unit - 1) / unit * unit; }
+
+static dw_region *add_region(dw_plan *plan, dw_way way, int64_t first, int64_t steps)
+{
+    dw_region *r = &plan->regions[plan->regions_used++];
+    *r = (dw_region){.way = way, .first = first, .steps = steps, .segments = 1, .phases = 1};
+    return r;
+}
+
+/* Phases turn a dilated problem into undilated ones; with fewer than two rows in each they only cost. */
+static int64_t phases_of(const dwconv_problem *p, int64_t steps)
+{
+    const int64_t phases = p->dilation / gcd(p->stride, p->dilation);
+    return phases < steps ? phases : steps;
+}
+
+/* channels_last, multiplier 1 */
+static void add_direct(dw_plan *plan, int64_t first, int64_t steps)
+{
+    const dwconv_problem *p = &plan->problem;
+    dw_region *r = add_region(plan, DW_DIRECT, first, steps);
+    r->phases = phases_of(p, steps);
+    r->panel_lanes = plan->out_channels;
+    /* Few rows: cut along the channels instead, so that there is something to share among threads. */
+    if (p->batch * dw_min(steps, DW_ROW_BLOCK) < DW_ROW_BLOCK)
+        r->panel_lanes = 4096 / plan->item_bytes;
+    r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
+    r->tasks_across = r->panels * p->batch;
+}
+
+static void add_flat(dw_plan *plan, int64_t first, int64_t steps)
+{
+    dw_region *r = add_region(plan, DW_FLAT, first, steps);
+    const bool by_channel = plan->problem.layout == DWCONV_CHANNELS_FIRST;
+    r->tasks_across = plan->problem.batch * (by_channel ? plan->out_channels : 1);
+}
+
+static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t vector = DW_ALIGN / plan->item_bytes;
+    int64_t wide = DW_PANEL_BYTES / plan->item_bytes;
+    if (p->kernel_size > DW_LONG_KERNEL)
+        wide /= 2;
+    const int64_t sequences = p->batch * plan->out_channels;
+    int64_t left = 0;
+    dw_region *r = add_region(plan, DW_PANEL, first, steps);
+    if (interior && sequences < wide) { /* too few sequences to fill the lanes: cut time in segments */
+        r->segments = dw_clamp(dw_min(wide / sequences, steps / DW_ROW_BLOCK), 1, wide);
+        r->segment_steps = steps / r->segments;
+        left = steps % r->segments;
+        r->steps = r->segment_steps;
+    }
+    r->lanes = sequences * r->segments;
+    r->panel_lanes = dw_min(wide, round_up(r->lanes, vector));
+    r->panels = dw_ceil_div(r->lanes, r->panel_lanes);
+    r->tasks_across = r->panels;
+
+    /* Consecutive input steps in the tile if a useful block fits; otherwise every dilation-th, phase by phase.
+     * For channels_last both cost the same, and phases need fewer rows. */
+    const int64_t tile_rows = DW_X_TILE_BYTES / (r->panel_lanes * plan->item_bytes);
+    const int64_t phases = phases_of(p, r->steps);
+    const int64_t taps = dw_min(p->kernel_size, DW_W_TILE_BYTES / (r->panel_lanes * plan->item_bytes));
+    r->natural = p->layout == DWCONV_CHANNELS_FIRST && p->dilation < tile_rows && p->stride < tile_rows
+                 && (taps - 1) * p->dilation + (phases * DW_ROW_BLOCK - 1) * p->stride < tile_rows;
+    r->phases = r->natural ? 1 : phases;
+    r->inner_phases = phases;
+    r->row_units = p->stride / gcd(p->stride, p->dilation);
+
+    if (left > 0)
+        add_panel(plan, first + steps - left, left, false);
+}
+
+/* Rows this close together fall on different sets of the first-level cache. */
+static bool rows_are_near(const dw_plan *plan)
+{
+    return plan->x.step * plan->item_bytes <= DW_DIRECT_ROW_BYTES
+           && plan->problem.stride * plan->x.step * plan->item_bytes <= DW_DIRECT_ROW_BYTES;
+}
+
+void dw_schedule(dw_plan *plan)
+{
+    const dwconv_problem *p = &plan->problem;
+    const bool last = p->layout == DWCONV_CHANNELS_LAST;
+    const int64_t vector = DW_ALIGN / plan->item_bytes;
+    const int64_t out = p->out_steps;
+    int64_t lo, hi;
+    dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, out, &lo, &hi);
+
+    if (last && p->depth_multiplier == 1 && p->channels >= vector
+        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_are_near(plan))) {
+        add_direct(plan, 0, out);
+        return;
+    }
+    const bool narrow = p->depth_multiplier == 1 && p->channels < vector && plan->x.step == p->channels
+                        && plan->y.step == p->channels;
+    const bool few_taps = p->kernel_size <= DW_FLAT_TAPS;
+    if (p->stride == 1 && hi - lo >= DW_FLAT_MIN_STEPS && few_taps && (!last || narrow)) {
+        if (lo > 0)
+            add_panel(plan, 0, lo, false);
+        add_flat(plan, lo, hi - lo);
+        if (hi < out)
+            add_panel(plan, hi, out - hi, false);
+        return;
+    }
+    const int64_t wide = DW_PANEL_BYTES / plan->item_bytes;
+    if (p->batch * plan->out_channels * 2 <= wide && hi - lo >= 4 * DW_ROW_BLOCK) {
+        if (lo > 0)
+            add_panel(plan, 0, lo, false);
+        add_panel(plan, lo, hi - lo, true);
+        if (hi < out)
+            add_panel(plan, hi, out - hi, false);
+        return;
+    }
+    add_panel(plan, 0, out, false);
+}

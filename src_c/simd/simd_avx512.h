@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * AVX-512 (F, BW, DQ, VL): the vocabulary of simd_scalar.h over 64-byte vectors; tails are masks. */
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
+#endif
+
+enum { LANES_F32 = 16, LANES_F64 = 8 };
+typedef __m512 vec_f32;
+typedef __m512d vec_f64;
+
+static inline __mmask16 tail_mask_f32(ptrdiff_t n) { return (__mmask16)((1u << n) - 1); }
+static inline __mmask8 tail_mask_f64(ptrdiff_t n) { return (__mmask8)((1u << n) - 1); }
+
+static inline vec_f32 zero_f32(void) { return _mm512_setzero_ps(); }
+static inline vec_f32 set1_f32(float v) { return _mm512_set1_ps(v); }
+static inline vec_f32 load_f32(const float *p) { return _mm512_loadu_ps(p); }
+static inline void store_f32(float *p, vec_f32 v) { _mm512_storeu_ps(p, v); }
+static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(tail_mask_f32(n), p); }
+static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, tail_mask_f32(n), v); }
+static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm512_mul_ps(a, b); }
+static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm512_max_ps(lo, z); }
+static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return _mm512_min_ps(hi, z); }
+static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b)
+{
+    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LT_OQ), a);
+}
+static inline void leave_f32(void) {}
+
+/* Three rounds of exchanges, at distances of 1, 2 (inside 128-bit groups), then the groups themselves twice. */
+static inline void transpose_f32(vec_f32 *v)
+{
+    vec_f32 t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        v[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+        v[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+        v[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+        v[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+        v[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+        v[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+static inline vec_f64 zero_f64(void) { return _mm512_setzero_pd(); }
+static inline vec_f64 set1_f64(double v) { return _mm512_set1_pd(v); }
+static inline vec_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
+static inline void store_f64(double *p, vec_f64 v) { _mm512_storeu_pd(p, v); }
+static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n) { return _mm512_maskz_loadu_pd(tail_mask_f64(n), p); }
+static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, tail_mask_f64(n), v); }
+static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm512_mul_pd(a, b); }
+static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm512_max_pd(lo, z); }
+static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return _mm512_min_pd(hi, z); }
+static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b)
+{
+    return _mm512_mask_mov_pd(b, _mm512_cmp_pd_mask(z, _mm512_setzero_pd(), _CMP_LT_OQ), a);
+}
+static inline void leave_f64(void) {}
+
+static inline void transpose_f64(vec_f64 *v)
+{
+    vec_f64 t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_pd(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_pd(v[i], v[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        v[i] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0x88);
+        v[i + 2] = _mm512_shuffle_f64x2(t[i], t[i + 2], 0xdd);
+        v[i + 4] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0x88);
+        v[i + 6] = _mm512_shuffle_f64x2(t[i + 4], t[i + 6], 0xdd);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        t[i] = _mm512_shuffle_f64x2(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f64x2(v[i], v[i + 4], 0xdd);
+        t[i + 2] = _mm512_shuffle_f64x2(v[i + 2], v[i + 6], 0x88);
+        t[i + 6] = _mm512_shuffle_f64x2(v[i + 2], v[i + 6], 0xdd);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        v[i] = t[i];
+}

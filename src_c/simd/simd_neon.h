@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * NEON, the baseline of aarch64: the vocabulary of simd_scalar.h over 16-byte vectors.  above, below and
+ * select_negative are compares and selects, because the max and min of NEON order zeros. */
+#include <string.h>
+
+enum { LANES_F32 = 4, LANES_F64 = 2 };
+typedef float32x4_t vec_f32;
+typedef float64x2_t vec_f64;
+
+static inline vec_f32 zero_f32(void) { return vdupq_n_f32(0); }
+static inline vec_f32 set1_f32(float v) { return vdupq_n_f32(v); }
+static inline vec_f32 load_f32(const float *p) { return vld1q_f32(p); }
+static inline void store_f32(float *p, vec_f32 v) { vst1q_f32(p, v); }
+static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n)
+{
+    float t[4] = {0};
+    memcpy(t, p, (size_t)n * sizeof *p);
+    return vld1q_f32(t);
+}
+static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n)
+{
+    float t[4];
+    vst1q_f32(t, v);
+    memcpy(p, t, (size_t)n * sizeof *p);
+}
+static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return vmulq_f32(a, b); }
+static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmaq_f32(c, a, b); }
+static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return vbslq_f32(vcgtq_f32(lo, z), lo, z); }
+static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return vbslq_f32(vcltq_f32(hi, z), hi, z); }
+static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b) { return vbslq_f32(vcltzq_f32(z), a, b); }
+static inline void leave_f32(void) {}
+static inline void transpose_f32(vec_f32 *v)
+{
+    const float32x4x2_t ab = vtrnq_f32(v[0], v[1]), cd = vtrnq_f32(v[2], v[3]);
+    v[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    v[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    v[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    v[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+}
+
+static inline vec_f64 zero_f64(void) { return vdupq_n_f64(0); }
+static inline vec_f64 set1_f64(double v) { return vdupq_n_f64(v); }
+static inline vec_f64 load_f64(const double *p) { return vld1q_f64(p); }
+static inline void store_f64(double *p, vec_f64 v) { vst1q_f64(p, v); }
+static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n)
+{
+    double t[2] = {0};
+    memcpy(t, p, (size_t)n * sizeof *p);
+    return vld1q_f64(t);
+}
+static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n)
+{
+    double t[2];
+    vst1q_f64(t, v);
+    memcpy(p, t, (size_t)n * sizeof *p);
+}
+static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return vmulq_f64(a, b); }
+static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmaq_f64(c, a, b); }
+static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return vbslq_f64(vcgtq_f64(lo, z), lo, z); }
+static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return vbslq_f64(vcltq_f64(hi, z), hi, z); }
+static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b) { return vbslq_f64(vcltzq_f64(z), a, b); }
+static inline void leave_f64(void) {}
+static inline void transpose_f64(vec_f64 *v)
+{
+    const vec_f64 a = vzip1q_f64(v[0], v[1]);
+    v[1] = vzip2q_f64(v[0], v[1]);
+    v[0] = a;
+}

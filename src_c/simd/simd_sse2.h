@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * SSE2, the baseline of x86-64: the vocabulary of simd_scalar.h over 16-byte vectors.  No fused multiply-add: fma rounds
+ * twice.  Tails go through a small copy. */
+#include <string.h>
+
+enum { LANES_F32 = 4, LANES_F64 = 2 };
+typedef __m128 vec_f32;
+typedef __m128d vec_f64;
+
+static inline vec_f32 zero_f32(void) { return _mm_setzero_ps(); }
+static inline vec_f32 set1_f32(float v) { return _mm_set1_ps(v); }
+static inline vec_f32 load_f32(const float *p) { return _mm_loadu_ps(p); }
+static inline void store_f32(float *p, vec_f32 v) { _mm_storeu_ps(p, v); }
+static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n)
+{
+    float t[4] = {0};
+    memcpy(t, p, (size_t)n * sizeof *p);
+    return _mm_loadu_ps(t);
+}
+static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n)
+{
+    float t[4];
+    _mm_storeu_ps(t, v);
+    memcpy(p, t, (size_t)n * sizeof *p);
+}
+static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm_mul_ps(a, b); }
+static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm_max_ps(lo, z); }
+static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return _mm_min_ps(hi, z); }
+static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b)
+{
+    const vec_f32 m = _mm_cmplt_ps(z, _mm_setzero_ps());
+    return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
+}
+static inline void leave_f32(void) {}
+static inline void transpose_f32(vec_f32 *v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
+
+static inline vec_f64 zero_f64(void) { return _mm_setzero_pd(); }
+static inline vec_f64 set1_f64(double v) { return _mm_set1_pd(v); }
+static inline vec_f64 load_f64(const double *p) { return _mm_loadu_pd(p); }
+static inline void store_f64(double *p, vec_f64 v) { _mm_storeu_pd(p, v); }
+static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n)
+{
+    double t[2] = {0};
+    memcpy(t, p, (size_t)n * sizeof *p);
+    return _mm_loadu_pd(t);
+}
+static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n)
+{
+    double t[2];
+    _mm_storeu_pd(t, v);
+    memcpy(p, t, (size_t)n * sizeof *p);
+}
+static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm_mul_pd(a, b); }
+static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm_add_pd(_mm_mul_pd(a, b), c); }
+static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm_max_pd(lo, z); }
+static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return _mm_min_pd(hi, z); }
+static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b)
+{
+    const vec_f64 m = _mm_cmplt_pd(z, _mm_setzero_pd());
+    return _mm_or_pd(_mm_and_pd(m, a), _mm_andnot_pd(m, b));
+}
+static inline void leave_f64(void) {}
+static inline void transpose_f64(vec_f64 *v)
+{
+    const vec_f64 a = _mm_unpacklo_pd(v[0], v[1]);
+    v[1] = _mm_unpackhi_pd(v[0], v[1]);
+    v[0] = a;
+}
