@@ -64,8 +64,11 @@ cdef dwconv_status forward(const dwconv_plan *plan, const void *x, const void *w
 
 
 cdef object error_of(dwconv_status status):
-    message = (<bytes>c.dwconv_status_string(status)).decode("ascii")
-    return ValueError(f"dwconv: {message}")
+    if status == c.DWCONV_ERROR_ISA:
+        import os
+        return ValueError(f"the instruction set must be one of {isa_names()} on this machine, "
+                          f"received DWCONV_ISA={os.environ.get('DWCONV_ISA')!r}")
+    return ValueError((<bytes>c.dwconv_status_string(status)).decode("ascii"))
 
 
 cdef class Plan:
@@ -83,7 +86,9 @@ cdef class Plan:
         p.y_batch_stride, p.y_row_stride = y_strides
         p.layout = c.DWCONV_CHANNELS_FIRST if channels_first else c.DWCONV_CHANNELS_LAST
         p.dtype = c.DWCONV_F64 if double_precision else c.DWCONV_F32
-        cdef const char *name = NULL if isa is None else <const char *>isa
+        cdef const char *name = NULL
+        if isa is not None:
+            name = isa
         cdef dwconv_status status = c.dwconv_plan_init(&self.plan, p, name)
         if status != c.DWCONV_OK:
             raise error_of(status)
@@ -103,14 +108,19 @@ cdef class Plan:
         """Name of the instruction set of the kernels."""
         return c.dwconv_plan_isa(&self.plan).decode("ascii")
 
-    def forward(self, x, kernel, bias, y, int kind, double alpha, double beta, int threads):
-        """Writes activation(x * kernel + bias) into y; arrays must be those the plan was made for."""
-        cdef dwconv_activation activation
-        activation.kind, activation.reserved, activation.alpha, activation.beta = kind, 0, alpha, beta
+    def forward(self, x, kernel, bias, y, tuple activation, int threads, bint may_overlap=True):
+        """Writes activation(x * kernel + bias) into y.
+
+        The arrays must be those the plan was made for, in dtype, shape and strides; otherwise ValueError, and
+        nothing is written.  So it is if y may overlap x (by their extents), unless the caller knows better.
+        """
+        cdef dwconv_activation fused
+        fused.reserved = 0
+        fused.kind, fused.alpha, fused.beta = activation
         if self.problem.dtype == c.DWCONV_F32:
-            execute[float](self, x, kernel, bias, y, &activation, threads)
+            execute[float](self, x, kernel, bias, y, &fused, threads, may_overlap)
         else:
-            execute[double](self, x, kernel, bias, y, &activation, threads)
+            execute[double](self, x, kernel, bias, y, &fused, threads, may_overlap)
 
 
 cdef int matches(const Py_ssize_t *have, const Py_ssize_t *want) noexcept:
@@ -118,7 +128,7 @@ cdef int matches(const Py_ssize_t *have, const Py_ssize_t *want) noexcept:
 
 
 cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, const real[::1] bias, real[:, :, :] y,
-                 const dwconv_activation *activation, int threads) except -1:
+                 const dwconv_activation *activation, int threads, bint may_overlap) except -1:
     cdef dwconv_problem *p = &plan.problem
     if not (matches(x.shape, plan.x_shape) and matches(y.shape, plan.y_shape) and w.shape[0] == p.kernel_size
             and w.shape[1] == p.channels and w.shape[2] == p.depth_multiplier
@@ -129,6 +139,24 @@ cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, cons
     if not (strides_match(x.shape, x.strides, p.x_batch_stride, p.x_row_stride, sizeof(real))
             and strides_match(y.shape, y.strides, p.y_batch_stride, p.y_row_stride, sizeof(real))):
         raise ValueError("arrays do not have the strides of the plan")
+    cdef real *y_data = &y[0, 0, 0]
+    cdef const real *w_data = &w[0, 0, 0]
+    cdef const real *x_data = NULL
+    cdef const real *bias_data = NULL
+    if p.in_steps > 0:
+        x_data = &x[0, 0, 0]
+    if bias is not None:
+        bias_data = &bias[0]
+    if (<size_t>y_data | <size_t>w_data | <size_t>x_data | <size_t>bias_data) % sizeof(real) != 0:
+        raise ValueError("arrays are not aligned")
+    cdef const char *y_lo = <const char *>y_data
+    cdef const char *y_hi = y_lo + extent(y.shape, y.strides) + sizeof(real)
+    if may_overlap and (
+        (x_data is not NULL and meet(y_lo, y_hi, <const char *>x_data, extent(x.shape, x.strides) + sizeof(real)))
+        or meet(y_lo, y_hi, <const char *>w_data, w.shape[0] * w.shape[1] * w.shape[2] * sizeof(real))
+        or (bias_data is not NULL and meet(y_lo, y_hi, <const char *>bias_data, bias.shape[0] * sizeof(real)))
+    ):
+        raise ValueError("the output may overlap an input")
 
     cdef dwconv_exec exec
     exec.max_threads, exec.workspace, exec.runner = threads, NULL, NULL
@@ -139,19 +167,26 @@ cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, cons
         if scratch is NULL:
             raise MemoryError(f"no memory for a workspace of {exec.workspace_bytes} bytes")
         exec.workspace = scratch.data
-    cdef const real *x_data = &x[0, 0, 0] if p.in_steps > 0 else NULL
-    cdef const real *bias_data = NULL if bias is None else &bias[0]
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
-            status = c.dwconv_forward(&plan.plan, x_data, &w[0, 0, 0], bias_data, activation, &y[0, 0, 0], &exec)
+            status = c.dwconv_forward(&plan.plan, x_data, w_data, bias_data, activation, y_data, &exec)
     else:
-        status = c.dwconv_forward(&plan.plan, x_data, &w[0, 0, 0], bias_data, activation, &y[0, 0, 0], &exec)
+        status = c.dwconv_forward(&plan.plan, x_data, w_data, bias_data, activation, y_data, &exec)
     if scratch is not NULL:
         workspace_give(scratch)
     if status != c.DWCONV_OK:
         raise error_of(status)
     return 0
+
+
+cdef Py_ssize_t extent(const Py_ssize_t *shape, const Py_ssize_t *strides) noexcept:
+    """Bytes from the first element to the last."""
+    return (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + (shape[2] - 1) * strides[2]
+
+
+cdef bint meet(const char *lo, const char *hi, const char *other, Py_ssize_t nbytes) noexcept:
+    return other < hi and lo < other + nbytes
 
 
 cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int64_t batch, int64_t row,

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
+
 import numpy as np
 
 FLOAT32 = np.dtype(np.float32)
@@ -73,6 +76,72 @@ def row_strides(array: np.ndarray) -> tuple[int, int] | None:
     return batch // item, row // item
 
 
-def native(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def check_allocation(shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
+    """MemoryError, with shape and bytes, if no machine could hold such an array."""
+    size = dtype.itemsize * prod(shape)
+    if size >= 2**59:
+        raise MemoryError(f"cannot allocate {what}: shape {shape}, dtype {dtype}, {size} bytes")
+
+
+def _allocating(make: Callable[[], np.ndarray], shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
+    """``make()``, with a MemoryError that says what it was for."""
+    check_allocation(shape, dtype, what)
+    try:
+        return make()
+    except MemoryError:
+        size = dtype.itemsize * prod(shape)
+        raise MemoryError(f"cannot allocate {what}: shape {shape}, dtype {dtype}, {size} bytes") from None
+
+
+def empty_array(shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
+    """An array for results; MemoryError, with shape and bytes, if it cannot be allocated."""
+    return _allocating(lambda: np.empty(shape, dtype), shape, dtype, what)
+
+
+def native(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
     """`array` in native byte order as `dtype`; itself if it already is."""
-    return array if array.dtype == dtype and array.dtype.isnative else array.astype(dtype)
+    if array.dtype == dtype and array.dtype.isnative:
+        return array
+    return _allocating(lambda: array.astype(dtype), array.shape, dtype, f"a copy of `{name}`")
+
+
+def contiguous(array: np.ndarray, name: str) -> np.ndarray:
+    """`array` in C order and aligned; itself if it already is."""
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return _allocating(lambda: array.copy(order="C"), array.shape, array.dtype, f"a copy of `{name}`")
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...]) -> None:
+    """Raises unless `out` can take a result of this shape and dtype: writable, and apart from all inputs.
+
+    Raises
+    ------
+    TypeError
+        If it is no ndarray.
+    ValueError
+        Otherwise.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"`out` must be a numpy.ndarray, received out of type {type(out).__name__}")
+    if out.dtype != dtype:
+        raise ValueError(f"`out` must have the dtype of the result, {dtype}, received out.dtype={out.dtype}")
+    if out.shape != shape:
+        raise ValueError(f"`out` must have the shape of the output, {shape}, received out.shape={out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("`out` must be writable, received a read-only array")
+    if _overlaps_itself(out):
+        raise ValueError(f"`out` must not overlap itself, received out.strides={out.strides} with out.shape={shape}")
+    for array in inputs:
+        if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
+            raise ValueError("`out` must not overlap an input or the weights, received overlapping memory")
+
+
+def _overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements may share memory: some stride is shorter than what the shorter strides span."""
+    span = array.itemsize
+    for stride, n in sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < span:
+            return True
+        span += stride * (n - 1)
+    return False

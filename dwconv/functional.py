@@ -7,12 +7,24 @@ from collections.abc import Callable
 from operator import index
 
 import numpy as np
+from numpy import empty, ndarray
 
 from dwconv import activations
 from dwconv._core import Plan
-from dwconv.arrays import as_array, check_dtype, native, row_strides
+from dwconv.arrays import (
+    FLOAT32,
+    FLOAT64,
+    as_array,
+    check_allocation,
+    check_dtype,
+    check_out,
+    contiguous,
+    empty_array,
+    native,
+    row_strides,
+)
 from dwconv.fused import split_activation
-from dwconv.padding import PADDING_NAMES, checked_padding
+from dwconv.padding import PADDING_NAMES, checked_padding, equivalent_dilation
 from dwconv.threads import checked_thread_count, get_num_threads
 
 __all__ = ["depthwise_conv1d"]
@@ -20,8 +32,10 @@ __all__ = ["depthwise_conv1d"]
 DATA_FORMATS = ("channels_last", "channels_first")
 
 _LARGEST = 2**63 - 1
-_plans: dict[tuple, Plan] = {}
-_MOST_PLANS = 256
+
+# What a call with plain arrays and options of these values needs; most programs use few.
+_calls: dict[tuple, tuple] = {}
+_MOST_CALLS = 512
 
 
 def depthwise_conv1d(
@@ -89,47 +103,73 @@ def depthwise_conv1d(
             [ 2.,  4.],
             [ 6.,  8.]]])
     """
-    x, kernel, bias, dtype = _arrays(x, kernel, bias)
-    function = activations.get(activation)
-    fused, rest = split_activation(function)
+    key = None
+    # True and 1.0 equal 1, hence the exact types.  Everything else that could be wrong with a call of known shape and
+    # options is noticed by the plan, and explained on the long way.
+    if type(x) is type(kernel) is ndarray and type(strides) is type(dilation_rate) is int and type(padding) is str:
+        dtype = x.dtype
+        key = (x.shape, kernel.shape, dtype is FLOAT32, strides, padding, dilation_rate, data_format, activation)
+        try:
+            call = _calls.get(key)
+        except TypeError:  # an option that cannot be hashed
+            key = call = None
+        if (
+            call is not None
+            and dtype is kernel.dtype is call[2]
+            and (bias is None or (type(bias) is ndarray and bias.dtype is dtype))
+            and (out is None or (type(out) is ndarray and out.dtype is dtype))
+        ):
+            threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
+            try:
+                y = empty(call[0].out_shape, dtype) if out is None else out
+                call[0].forward(x, kernel, bias, y, call[1], threads)
+                return y
+            except (ValueError, BufferError, MemoryError):
+                pass
+
+    given = (as_array(x, "input"), as_array(kernel, "kernel"), None if bias is None else as_array(bias, "bias"))
+    x, kernel, bias, dtype = _arrays(*given)
+    fused, rest = split_activation(activations.get(activation))
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-
     x_strides = row_strides(x)
+    plan = _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides or (0, 0))
+    y, in_place = None, False
+    if out is not None and rest is None:
+        check_out(out, plan.out_shape, dtype, given)
+        y_strides = row_strides(out)
+        in_place = y_strides is not None
+        if in_place and y_strides != (0, 0):
+            plan = _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides or (0, 0), y_strides)
+    y = out if in_place else empty_array(plan.out_shape, dtype, "the output")
     if x_strides is None:
-        x, x_strides = np.ascontiguousarray(x), (0, 0)
-        if not x.flags.aligned:
-            x = x.copy()
-    y, y_strides = (None, (0, 0)) if out is None or rest is not None else _target(out, dtype, (x, kernel, bias))
-    plan = _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides, y_strides)
-
-    if y is None:
-        y = _empty(plan.out_shape, dtype)
-    elif y.shape != plan.out_shape:
-        raise ValueError(f"`out` must have the shape of the output, {plan.out_shape}, received out.shape={out.shape}")
-    plan.forward(x, kernel, bias, y, *fused, threads)
+        x = contiguous(x, "input")
+    plan.forward(x, contiguous(kernel, "kernel"), None if bias is None else contiguous(bias, "bias"), y, fused, threads,
+                 False)  # fmt: skip
 
     if rest is not None:
         y = rest(y)
+    elif key is not None and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
+        if dtype is FLOAT32 or dtype is FLOAT64:
+            if len(_calls) >= _MOST_CALLS:
+                _calls.clear()
+            _calls[key] = (plan, fused, dtype)
     if out is None:
         return y
-    if y is not out:
-        _store(out, y, (x, kernel, bias))
+    if not in_place:
+        y = np.asarray(y)
+        check_out(out, y.shape, y.dtype, given)
+        out[...] = y
     return out
 
 
 def _arrays(x, kernel, bias):
     """The arrays in the dtype of the result, native, with the shapes of a convolution but for the channels of x."""
-    x = as_array(x, "input")
-    kernel = as_array(kernel, "kernel")
-    check_dtype(x, "input")
-    check_dtype(kernel, "kernel")
-    dtype = np.result_type(x, kernel) if x.dtype != kernel.dtype else x.dtype
-    if bias is not None:
-        bias = as_array(bias, "bias")
-        check_dtype(bias, "bias")
-        if bias.dtype != dtype:
-            dtype = np.result_type(dtype, bias)
-    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")
+    dtypes = []
+    for array, name in ((x, "input"), (kernel, "kernel"), (bias, "bias")):
+        if array is not None:
+            check_dtype(array, name)
+            dtypes.append(array.dtype)
+    dtype = np.result_type(*dtypes).newbyteorder("=")
     if x.ndim != 3:
         raise ValueError(f"`input` must have 3 dimensions (batch, steps, channels), received input.shape={x.shape}")
     if kernel.ndim != 3:
@@ -146,51 +186,37 @@ def _arrays(x, kernel, bias):
         raise ValueError(
             f"`bias` must have shape (channels * depth_multiplier,) = ({outputs},), received bias.shape={bias.shape}"
         )
-    x = native(x, dtype)
-    kernel = np.require(native(kernel, dtype), requirements="CA")
-    bias = None if bias is None else np.require(native(bias, dtype), requirements="CA")
-    return x, kernel, bias, dtype
+    return native(x, dtype, "input"), native(kernel, dtype, "kernel"), bias if bias is None else native(bias, dtype, "bias"), dtype
 
 
-def _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides, y_strides) -> Plan:
-    """The plan for these shapes and options; plans are kept, because most programs use few."""
-    strides = _positive(strides, "strides")
-    dilation_rate = _positive(dilation_rate, "dilation_rate")
+def _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides, y_strides=(0, 0)) -> Plan:
+    stride = _positive(strides, "strides")
+    dilation = _positive(dilation_rate, "dilation_rate")
     padding = _checked_padding(padding)
     if not isinstance(data_format, str) or data_format not in DATA_FORMATS:
         raise ValueError(f"`data_format` must be one of {DATA_FORMATS}, received data_format={data_format!r}")
     channels_first = data_format == "channels_first"
-    key = (x.shape, kernel.shape, x.dtype.char, strides, padding, dilation_rate, channels_first, x_strides, y_strides)
-    plan = _plans.get(key)
-    if plan is None:
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        plan = _plans[key] = _make_plan(*key)
-    return plan
-
-
-def _make_plan(
-    x_shape, kernel_shape, dtype_char, stride, padding, dilation, channels_first, x_strides, y_strides
-) -> Plan:
-    kernel_size, channels, multiplier = kernel_shape
-    batch, in_steps, in_channels = x_shape
+    kernel_size, channels, multiplier = kernel.shape
+    batch, in_steps, in_channels = x.shape
     if channels_first:
         in_steps, in_channels = in_channels, in_steps
     if in_channels != channels:
         raise ValueError(
             f"`input` must have as many channels as the kernel: expected {channels}, received {in_channels} "
-            f"with input.shape={x_shape}, kernel.shape={kernel_shape}"
+            f"with input.shape={x.shape}, kernel.shape={kernel.shape}"
         )
     if (kernel_size - 1) * dilation + 1 > _LARGEST:
         raise ValueError(
             f"`dilation_rate` is too large for this kernel, received dilation_rate={dilation}, kernel_size={kernel_size}"
         )
+    dilation = equivalent_dilation(padding, in_steps, dilation)
     pad_left, out_steps = checked_padding(padding, in_steps, kernel_size, stride, dilation)
-    check_allocation((batch, out_steps, channels * multiplier), np.dtype(dtype_char))
+    outputs = channels * multiplier
+    check_allocation((batch, outputs, out_steps) if channels_first else (batch, out_steps, outputs), x.dtype, "the output")
     return Plan(
         batch=batch, in_steps=in_steps, channels=channels, depth_multiplier=multiplier, kernel_size=kernel_size,
         stride=stride, dilation=dilation, pad_left=pad_left, out_steps=out_steps, channels_first=channels_first,
-        double_precision=dtype_char == "d", x_strides=x_strides, y_strides=y_strides,
+        double_precision=x.dtype == FLOAT64, x_strides=x_strides, y_strides=y_strides,
     )  # fmt: skip
 
 
@@ -229,49 +255,3 @@ def _checked_padding(padding) -> str | tuple[int, int]:
     raise ValueError(
         f"`padding` must be one of {PADDING_NAMES} or a pair of integers (left, right), received padding={padding!r}"
     )
-
-
-def check_allocation(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Bytes of an array; MemoryError if no machine could hold them."""
-    size = dtype.itemsize
-    for n in shape:
-        size *= n
-    if size > _LARGEST:
-        raise MemoryError(f"an array of shape {shape} and dtype {dtype} needs {size} bytes")
-    return size
-
-
-def _empty(shape, dtype) -> np.ndarray:
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError):
-        size = check_allocation(shape, dtype)
-        raise MemoryError(f"cannot allocate the output: shape {shape}, dtype {dtype}, {size} bytes") from None
-
-
-def _target(out, dtype, inputs) -> tuple[np.ndarray | None, tuple[int, int]]:
-    """`out` and its strides if the core can write there, None if the result has to be copied to it."""
-    _check_out(out, dtype, inputs)
-    strides = row_strides(out) if out.ndim == 3 and out.dtype.isnative else None
-    return (None, (0, 0)) if strides is None else (out, strides)
-
-
-def _check_out(out, dtype, inputs) -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"`out` must be a numpy.ndarray, received out of type {type(out).__name__}")
-    if out.dtype != dtype:
-        raise ValueError(f"`out` must have the dtype of the result, {dtype}, received out.dtype={out.dtype}")
-    if not out.flags.writeable:
-        raise ValueError("`out` must be writable, received a read-only array")
-    for array in inputs:
-        if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
-            raise ValueError("`out` must not overlap an input or the weights, received overlapping memory")
-
-
-def _store(out, result, inputs) -> None:
-    """Copies a result that could not be computed in place."""
-    result = np.asarray(result)
-    _check_out(out, result.dtype, inputs)
-    if out.shape != result.shape:
-        raise ValueError(f"`out` must have the shape of the output, {result.shape}, received out.shape={out.shape}")
-    out[...] = result

@@ -42,6 +42,18 @@ def resolve_padding(
     return left, right, (in_steps + left + right - effective) // stride + 1
 
 
+def equivalent_dilation(padding: str | tuple[int, int], in_steps: int, dilation: int) -> int:
+    """A dilation of moderate size that gives the same outputs.
+
+    With ``"same"`` and ``"causal"`` padding any dilation is allowed; once it exceeds four times the input, all taps but
+    the central or the last one are outside, and only its parity matters.
+    """
+    enough = 4 * in_steps + 4
+    if padding in ("same", "causal") and dilation > enough:
+        return enough + dilation % 2
+    return dilation
+
+
 def checked_padding(
     padding: str | tuple[int, int], in_steps: int, kernel_size: int, stride: int, dilation: int
 ) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 
 __all__ = ["get_num_threads", "num_threads", "set_num_threads"]
 
+_MOST_THREADS = 1 << 20  # no machine has more; the core uses fewer still
+
 _scoped: ContextVar[int] = ContextVar("dwconv_num_threads", default=0)
 _process = 0  # set_num_threads
 _default = 0  # environment or CPUs, found at first use
@@ -25,7 +27,7 @@ def checked_thread_count(n: object, name: str = "num_threads") -> int:
     n = n.__index__()
     if n < 1:
         raise ValueError(f"`{name}` must be a positive integer, received {name}={n}")
-    return min(n, 1 << 20)
+    return min(n, _MOST_THREADS)
 
 
 def set_num_threads(n: int) -> None:
@@ -49,9 +51,10 @@ def get_num_threads() -> int:
         If it comes from ``DWCONV_NUM_THREADS`` and that is not a positive integer.
     """
     global _default
-    if not _default:
-        _default = _from_environment() or usable_cpus()
-    return _scoped.get() or _process or _default
+    n = _scoped.get() or _process or _default
+    if not n:
+        n = _default = _from_environment() or usable_cpus()
+    return n
 
 
 class num_threads:
@@ -85,11 +88,18 @@ def _from_environment() -> int:
     """The number the environment asks for, 0 if it does not.  Only our own variable is worth an exception."""
     text = os.environ.get("DWCONV_NUM_THREADS", "").strip()
     if text:
-        if not (text.isascii() and text.isdigit() and int(text) > 0):
-            raise ValueError(f"DWCONV_NUM_THREADS must be a positive integer, received DWCONV_NUM_THREADS={text!r}")
-        return checked_thread_count(int(text))
-    text = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return checked_thread_count(int(text)) if text.isascii() and text.isdigit() and int(text) > 0 else 0
+        n = _number(text)
+        if not n:
+            raise ValueError(f"DWCONV_NUM_THREADS must be a positive integer, received DWCONV_NUM_THREADS={text[:40]!r}")
+        return n
+    return _number(os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip())
+
+
+def _number(text: str) -> int:
+    """Digits as an int, however many there are; 0 for anything else."""
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    return min(int(text.lstrip("0")[:9] or 0), _MOST_THREADS)
 
 
 def usable_cpus() -> int:

@@ -7,8 +7,6 @@
 #include "internal.h"
 #include "tiles.h"
 
-#include <string.h>
-
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
     const dw_plan *plan = call->plan;
@@ -21,11 +19,12 @@ void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, ch
     const ptrdiff_t width = (ptrdiff_t)(DW_ALIGN / item * period);
 
     char *const init = workspace, *const w = workspace + width * item;
-    for (int64_t k = -1; k < p->kernel_size; k++) {
-        const char *source = k < 0 ? call->bias : call->w + k * plan->out_channels * item;
-        char *target = w + k * width * item;
-        for (ptrdiff_t j = 0; source && j < width; j += (ptrdiff_t)period)
-            memcpy(target + j * item, source + o * item, (size_t)(period * item));
+    for (ptrdiff_t j = 0; j < width; j += (ptrdiff_t)(by_channel ? width : period)) {
+        const ptrdiff_t lanes = by_channel ? width : (ptrdiff_t)period, repeat = by_channel ? width : 1;
+        if (call->bias)
+            plan->kernels->repeat_lanes(call->bias + o * item, 0, 0, repeat, init + j * item, width, 1, lanes);
+        plan->kernels->repeat_lanes(call->w + o * item, (ptrdiff_t)plan->out_channels, 0, repeat, w + j * item, width,
+                                    (ptrdiff_t)p->kernel_size, lanes);
     }
 
     const int64_t first = region->first + part.first_row;

@@ -14,10 +14,11 @@ static int threads_for(const dw_plan *plan, int max_threads)
     const dwconv_problem *p = &plan->problem;
     const double outputs = (double)p->batch * (double)p->out_steps * (double)plan->out_channels;
     const double work = outputs * (double)(p->kernel_size + DW_OUTPUT_COST);
-    const double most = work / DW_THREAD_WORK;
-    if (max_threads <= 1 || most < 2)
+    const double worth = work / DW_THREAD_WORK;
+    if (max_threads <= 1 || worth < 2)
         return 1;
-    return most < max_threads ? (int)most : max_threads;
+    const int n = max_threads < dw_most_threads() ? max_threads : dw_most_threads();
+    return worth < n ? (int)worth : n;
 }
 
 size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)

@@ -4,9 +4,9 @@
  * forked child, and believes whatever OMP_NUM_THREADS says; five guards keep that from users:
  *   1. every region names its thread count, clamped whatever the variables say;
  *   2. a forked child is marked and runs serially;
- *   3. before the team first grows, as many trial threads are made and joined, and only as many as came up are used;
+ *   3. before a team grows, as many trial threads are made and held at once; only as many as came up are used;
  *   4. one caller at a time owns the team, a second one works on its own thread;
- *   5. tasks keep their scratch in the caller's workspace, so stack size does not matter. */
+ *   5. tasks keep their scratch in the caller's workspace, so stack size does not matter to them. */
 #include "parallel.h"
 
 static void run_serial(dwconv_task task, void *argument, int64_t count)
@@ -21,7 +21,12 @@ static void run_serial(dwconv_task task, void *argument, int64_t count)
 #include <stdatomic.h>
 
 static atomic_flag team_is_busy = ATOMIC_FLAG_INIT;
-static int team_size = 1; /* threads known to come up; read and written by the owner of the team only */
+
+int dw_most_threads(void)
+{
+    const int processors = omp_get_num_procs();
+    return 2 * processors > 64 ? 2 * processors : 64;
+}
 
 #if defined(_WIN32)
 
@@ -33,6 +38,7 @@ static int grow_team(int wanted) { return wanted; }
 #else
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static atomic_int forked;
@@ -43,62 +49,75 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL
 
 int dwconv_forked(void) { return atomic_load_explicit(&forked, memory_order_relaxed); }
 
-typedef struct trial {
-    pthread_mutex_t gate;
-} trial;
-
-static void *wait_at_gate(void *argument)
+/* The stack libgomp gives its threads if OMP_STACKSIZE says so (a number with B, K, M or G; K if none), else 0. */
+static size_t stack_size_wanted(void)
 {
-    trial *t = argument;
-    pthread_mutex_lock(&t->gate);
-    pthread_mutex_unlock(&t->gate);
+    const char *text = getenv("OMP_STACKSIZE");
+    char *end;
+    if (!text && !(text = getenv("GOMP_STACKSIZE")))
+        return 0;
+    unsigned long long size = strtoull(text, &end, 10);
+    while (*end == ' ')
+        end++;
+    const int shift = *end == 'b' || *end == 'B' ? 0 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 10;
+    return size > (SIZE_MAX >> shift) ? 0 : (size_t)size << shift;
+}
+
+static void *wait_at_gate(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
     return NULL;
 }
 
-/* How many threads, the caller included, can run at the same time: at most `wanted`. */
-static int grow_team(int wanted)
+/* How many threads, the caller included, can exist at the same time: at most `wanted`. */
+static int try_threads(int wanted)
 {
     enum { MOST = 256 };
     pthread_t threads[MOST];
-    trial t;
+    pthread_mutex_t gate;
+    pthread_attr_t attributes;
     int n = 0;
-    if (wanted <= team_size)
-        return wanted;
     if (wanted > MOST)
         wanted = MOST;
-    pthread_mutex_init(&t.gate, NULL);
-    pthread_mutex_lock(&t.gate); /* all are held here, so that they exist together */
-    while (n < wanted - 1 && pthread_create(&threads[n], NULL, wait_at_gate, &t) == 0)
+    if (pthread_attr_init(&attributes) != 0)
+        return 1;
+    const size_t stack = stack_size_wanted();
+    if (stack > 0)
+        pthread_attr_setstacksize(&attributes, stack); /* refused if unusable, by libgomp as well */
+    pthread_mutex_init(&gate, NULL);
+    pthread_mutex_lock(&gate);
+    while (n < wanted - 1 && pthread_create(&threads[n], &attributes, wait_at_gate, &gate) == 0)
         n++;
-    pthread_mutex_unlock(&t.gate);
+    pthread_mutex_unlock(&gate);
     for (int i = 0; i < n; i++)
         pthread_join(threads[i], NULL);
-    pthread_mutex_destroy(&t.gate);
-    if (n + 1 > team_size)
-        team_size = n + 1;
+    pthread_mutex_destroy(&gate);
+    pthread_attr_destroy(&attributes);
     return n + 1;
+}
+
+/* libgomp keeps a team for each calling thread, and lets threads go when the team shrinks: so what is known to
+ * come up is the size of this thread's last team. */
+static _Thread_local int last_team = 1;
+
+static int grow_team(int wanted)
+{
+    last_team = wanted > last_team ? try_threads(wanted) : wanted;
+    return last_team;
 }
 
 #endif
 
-static int usable_threads(int64_t count, int max_threads)
-{
-    const int processors = omp_get_num_procs();
-    const int limit = 2 * processors > 64 ? 2 * processors : 64;
-    int n = max_threads < limit ? max_threads : limit;
-    if (count < n)
-        n = (int)count;
-    return n;
-}
-
 static void run_built_in(dwconv_task task, void *argument, int64_t count, int max_threads)
 {
-    int n = usable_threads(count, max_threads);
-    if (n <= 1 || dwconv_forked() || omp_in_parallel() || atomic_flag_test_and_set(&team_is_busy)) {
+    const int most = dw_most_threads();
+    const int wanted = max_threads < most ? max_threads : most;
+    if (wanted <= 1 || dwconv_forked() || omp_in_parallel() || atomic_flag_test_and_set(&team_is_busy)) {
         run_serial(task, argument, count);
         return;
     }
-    n = grow_team(n);
+    const int n = grow_team(wanted);
     if (n <= 1) {
         run_serial(task, argument, count);
     } else {
@@ -119,6 +138,7 @@ static void run_built_in(dwconv_task task, void *argument, int64_t count, int ma
     run_serial(task, argument, count);
 }
 
+int dw_most_threads(void) { return 64; }
 int dwconv_has_openmp(void) { return 0; }
 int dwconv_forked(void) { return 0; }
 

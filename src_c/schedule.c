@@ -55,18 +55,29 @@ static void add_flat(dw_plan *plan, int64_t first, int64_t steps)
     r->tasks_across = plan->problem.batch * (by_channel ? plan->out_channels : 1);
 }
 
+/* The number of segments, at most `most`, that leaves the smallest part of the last vector empty. */
+static int64_t segments_for(int64_t sequences, int64_t most, int64_t vector)
+{
+    int64_t best = 1;
+    for (int64_t n = 2; n <= most; n++)
+        if (n * sequences * round_up(best * sequences, vector) >= best * sequences * round_up(n * sequences, vector))
+            best = n;
+    return best;
+}
+
 static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior)
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t vector = DW_ALIGN / plan->item_bytes;
     int64_t wide = DW_PANEL_BYTES / plan->item_bytes;
-    if (p->kernel_size > DW_LONG_KERNEL)
-        wide /= 2;
     const int64_t sequences = p->batch * plan->out_channels;
     int64_t left = 0;
     dw_region *r = add_region(plan, DW_PANEL, first, steps);
-    if (interior && sequences < wide) { /* too few sequences to fill the lanes: cut time in segments */
-        r->segments = dw_clamp(dw_min(wide / sequences, steps / DW_ROW_BLOCK), 1, wide);
+    if (interior && sequences < wide) /* too few sequences to fill the lanes: cut time in segments */
+        r->segments = segments_for(sequences, dw_min(wide / sequences, steps / DW_ROW_BLOCK), vector);
+    else if (p->kernel_size > DW_LONG_KERNEL)
+        wide /= 2;
+    if (r->segments > 1) {
         r->segment_steps = steps / r->segments;
         left = steps % r->segments;
         r->steps = r->segment_steps;

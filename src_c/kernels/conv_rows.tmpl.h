@@ -7,17 +7,29 @@
  * it to every accumulator it meets.  Seen from one accumulator the taps still arrive in ascending order, which
  * is the promise the same bits rest on.  REUSE 1: stride 1; 2: stride 2; 0: any distance, nothing is shared.
  *
- * Taps that leave the input do so only at the first and last rows of a problem: `clipped` tests each (row, tap)
- * there, for the few taps that are inside for some rows of the block and outside for others. */
+ * Taps leave the input only at the first and last rows of a problem.  There, the few taps that are inside for some
+ * rows of a block and outside for others are checked: each input row once where rows are shared, each (row, tap)
+ * otherwise. */
 
 DW_INLINE VEC V(load_part)(const T *p, ptrdiff_t n, const int tail)
 {
     return tail ? V(load_tail)(p, n) : V(load)(p);
 }
 
-/* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS */
-DW_INLINE void V(block)(VEC *acc, const T *x, size_t x_tap, const T *w, ptrdiff_t w_tap, const int R,
-                        const int TAPS, const int REUSE)
+/* Offsets may have wrapped around on the way; at an element they are right. */
+DW_INLINE const T *V(offset)(const T *x, size_t at)
+{
+    return x + (ptrdiff_t)at;
+}
+
+/* Input rows of a block that exist: those numbered [lo, hi). */
+typedef struct V(inside) {
+    ptrdiff_t lo, hi;
+} V(inside);
+
+/* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS; with CHECK only for the input rows that are inside. */
+DW_INLINE void V(block)(VEC *acc, const T *x, size_t x_tap, const T *w, ptrdiff_t w_tap, V(inside) inside,
+                        const int R, const int TAPS, const int REUSE, const int CHECK)
 {
     VEC weight[4];
     DW_UNROLL
@@ -25,6 +37,8 @@ DW_INLINE void V(block)(VEC *acc, const T *x, size_t x_tap, const T *w, ptrdiff_
         weight[k] = V(load)(w + k * w_tap);
     DW_UNROLL
     for (int row = 0; row < (R - 1) * REUSE + TAPS; row++) {
+        if (CHECK && (row < inside.lo || row >= inside.hi))
+            continue;
         const VEC value = V(load)(x + (ptrdiff_t)(row * x_tap));
         DW_UNROLL
         for (int k = 0; k < TAPS; k++) {
@@ -64,6 +78,7 @@ DW_INLINE V(taps) V(taps_of)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows)
     return t;
 }
 
+/* Taps [from, to) of a block, each (row, tap) checked. */
 DW_INLINE void V(clipped)(VEC *acc, const dw_rows *job, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t lanes,
                           ptrdiff_t from, ptrdiff_t to, const int R, const int tail)
 {
@@ -82,11 +97,46 @@ DW_INLINE void V(clipped)(VEC *acc, const dw_rows *job, ptrdiff_t row, ptrdiff_t
     }
 }
 
+/* Taps [from, to) of a block whose rows share input rows. */
+DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t from, ptrdiff_t to,
+                         const int R, const int REUSE, const int CHECK)
+{
+    if (from >= to)
+        return;
+    const T *x = job->x;
+    const T *w = (const T *)job->w + from * job->w_tap + lane;
+    size_t at = job->x_at + (size_t)row * job->x_row + (size_t)from * job->x_tap + (size_t)lane;
+    V(inside) inside = {0, 0};
+    if (CHECK) {
+        const int64_t start = job->start + row * job->advance + from * job->dilation;
+        inside.lo = (ptrdiff_t)dw_ceil_div(-start, job->dilation);
+        inside.hi = (ptrdiff_t)dw_ceil_div(job->limit - start, job->dilation);
+    }
+    ptrdiff_t k = to - from;
+    for (; k >= 4; k -= 4, at += 4 * job->x_tap, w += 4 * job->w_tap, inside.lo -= 4, inside.hi -= 4)
+        V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 4, REUSE, CHECK);
+    switch (k) {
+    case 3: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 3, REUSE, CHECK); break;
+    case 2: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 2, REUSE, CHECK); break;
+    case 1: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 1, REUSE, CHECK); break;
+    }
+}
+
 /* R rows from `row`, one vector of lanes from `lane` (the last `lanes` of them if tail). */
 DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t lanes,
                          const int R, const int REUSE, const int tail)
 {
     VEC acc[8];
+    T *y = (T *)job->y + row * job->y_row + lane;
+    /* What comes from beyond the second-level cache should be on its way while the taps are multiplied. */
+    if (job->ahead) {
+        const uintptr_t ahead = (uintptr_t)job->ahead + (uintptr_t)(row * job->ahead_row + lane) * sizeof(T);
+        DW_UNROLL
+        for (int r = 0; r < R; r++) {
+            DW_PREFETCH(ahead + (uintptr_t)(r * job->ahead_row) * sizeof(T));
+            DW_PREFETCH_WRITE(y + r * job->y_row);
+        }
+    }
     if (job->init) {
         const T *init = (const T *)job->init + row * job->init_row + lane;
         DW_UNROLL
@@ -98,28 +148,19 @@ DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t
             acc[r] = V(zero)();
     }
 
-    V(clipped)(acc, job, row, lane, lanes, t.lo, t.full_lo, R, tail);
-    if (t.full_lo < t.full_hi) {
-        const T *x = (const T *)job->x
-                     + (ptrdiff_t)(job->x_at + (size_t)row * job->x_row + (size_t)t.full_lo * job->x_tap + (size_t)lane);
+    if (REUSE) {
+        V(shared)(acc, job, row, lane, t.lo, t.full_lo, R, REUSE, 1);
+        V(shared)(acc, job, row, lane, t.full_lo, t.full_hi, R, REUSE, 0);
+        V(shared)(acc, job, row, lane, t.full_hi, t.hi, R, REUSE, 1);
+    } else {
+        V(clipped)(acc, job, row, lane, lanes, t.lo, t.full_lo, R, tail);
+        size_t at = job->x_at + (size_t)row * job->x_row + (size_t)t.full_lo * job->x_tap + (size_t)lane;
         const T *w = (const T *)job->w + t.full_lo * job->w_tap + lane;
-        ptrdiff_t k = t.full_hi - t.full_lo;
-        if (REUSE) {
-            for (; k >= 4; k -= 4, x += (ptrdiff_t)(4 * job->x_tap), w += 4 * job->w_tap)
-                V(block)(acc, x, job->x_tap, w, job->w_tap, R, 4, REUSE);
-            switch (k) {
-            case 3: V(block)(acc, x, job->x_tap, w, job->w_tap, R, 3, REUSE); break;
-            case 2: V(block)(acc, x, job->x_tap, w, job->w_tap, R, 2, REUSE); break;
-            case 1: V(block)(acc, x, job->x_tap, w, job->w_tap, R, 1, REUSE); break;
-            }
-        } else {
-            for (; k > 0; k--, x += (ptrdiff_t)job->x_tap, w += job->w_tap)
-                V(single)(acc, x, job->x_row, w, lanes, R, tail);
-        }
+        for (ptrdiff_t k = t.full_lo; k < t.full_hi; k++, at += job->x_tap, w += job->w_tap)
+            V(single)(acc, V(offset)((const T *)job->x, at), job->x_row, w, lanes, R, tail);
+        V(clipped)(acc, job, row, lane, lanes, t.full_hi, t.hi, R, tail);
     }
-    V(clipped)(acc, job, row, lane, lanes, t.full_hi, t.hi, R, tail);
 
-    T *y = (T *)job->y + row * job->y_row + lane;
     DW_UNROLL
     for (int r = 0; r < R; r++) {
         if (tail)

@@ -76,26 +76,51 @@ static void V(scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, cons
     V(leave)();
 }
 
+DW_INLINE void V(copy_rows)(const T *x, ptrdiff_t x_row, T *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
+{
+    for (ptrdiff_t row = 0; row < rows; row++, x += x_row, tile += tile_row) {
+        ptrdiff_t lane = 0;
+        for (; lane + LANES <= lanes; lane += LANES)
+            V(store)(tile + lane, V(load)(x + lane));
+        if (lane < lanes)
+            V(store_tail)(tile + lane, V(load_tail)(x + lane, lanes - lane), lanes - lane);
+    }
+}
+
+/* Every element M times; M is a constant, so that the compiler can turn this into shuffles. */
+DW_INLINE void V(repeat_rows)(const T *x, ptrdiff_t x_row, T *tile, ptrdiff_t tile_row, ptrdiff_t rows,
+                              ptrdiff_t sources, const int M)
+{
+    for (ptrdiff_t row = 0; row < rows; row++)
+        for (ptrdiff_t i = 0; i < sources; i++)
+            for (int m = 0; m < M; m++)
+                tile[row * tile_row + i * M + m] = x[row * x_row + i];
+}
+
 static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
                             ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
 {
-    for (ptrdiff_t row = 0; row < rows; row++) {
-        const T *source = (const T *)x + row * x_row;
-        T *target = (T *)tile + row * tile_row;
-        if (repeat == 1) {
-            ptrdiff_t lane = 0;
-            for (; lane + LANES <= lanes; lane += LANES)
-                V(store)(target + lane, V(load)(source + lane));
-            if (lane < lanes)
-                V(store_tail)(target + lane, V(load_tail)(source + lane, lanes - lane), lanes - lane);
-            continue;
+    const bool whole = skip == 0 && lanes % repeat == 0;
+    if (repeat == 1)
+        V(copy_rows)(x, x_row, tile, tile_row, rows, lanes);
+    else if (whole && repeat == 2)
+        V(repeat_rows)(x, x_row, tile, tile_row, rows, lanes / 2, 2);
+    else if (whole && repeat == 4)
+        V(repeat_rows)(x, x_row, tile, tile_row, rows, lanes / 4, 4);
+    else if (whole && repeat == 8)
+        V(repeat_rows)(x, x_row, tile, tile_row, rows, lanes / 8, 8);
+    else if (whole && repeat == 16)
+        V(repeat_rows)(x, x_row, tile, tile_row, rows, lanes / 16, 16);
+    else
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            const T *source = (const T *)x + row * x_row;
+            T *target = (T *)tile + row * tile_row;
+            ptrdiff_t left = repeat - skip; /* copies of *source still to write */
+            for (ptrdiff_t j = 0; j < lanes; source++, left = repeat) {
+                const ptrdiff_t end = lanes - j < left ? lanes : j + left;
+                for (; j < end; j++)
+                    target[j] = *source;
+            }
         }
-        ptrdiff_t left = repeat - skip; /* copies of *source still to write */
-        for (ptrdiff_t j = 0; j < lanes; source++, left = repeat) {
-            const ptrdiff_t end = lanes - j < left ? lanes : j + left;
-            for (; j < end; j++)
-                target[j] = *source;
-        }
-    }
     V(leave)();
 }

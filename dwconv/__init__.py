@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Depthwise 1-D convolution for CPUs: a fast C core and a drop-in for Keras's DepthwiseConv1D."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dwconv import activations
+from dwconv._version import __version__
+from dwconv.functional import depthwise_conv1d
+from dwconv.threads import get_num_threads, num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from dwconv import config, constraints, initializers, regularizers
+    from dwconv.diagnostics import show_config
+    from dwconv.layer import DepthwiseConv1D
+    from dwconv.layer_serialization import deserialize, serialize
+    from dwconv.npz import load_layer, save_layer
+    from dwconv.random import set_random_seed
+
+__all__ = [
+    "DepthwiseConv1D",
+    "__version__",
+    "activations",
+    "config",
+    "constraints",
+    "depthwise_conv1d",
+    "deserialize",
+    "get_include",
+    "get_num_threads",
+    "initializers",
+    "load_layer",
+    "num_threads",
+    "regularizers",
+    "save_layer",
+    "serialize",
+    "set_num_threads",
+    "set_random_seed",
+    "show_config",
+]
+
+# Imported when first asked for, so that those who only filter do not wait for what only layers need.
+_LATER = {
+    "DepthwiseConv1D": "layer",
+    "deserialize": "layer_serialization",
+    "load_layer": "npz",
+    "save_layer": "npz",
+    "serialize": "layer_serialization",
+    "set_random_seed": "random",
+    "show_config": "diagnostics",
+}
+_MODULES_LATER = ("config", "constraints", "initializers", "regularizers")
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _MODULES_LATER:
+        return import_module(f"dwconv.{name}")
+    if name in _LATER:
+        value = getattr(import_module(f"dwconv.{_LATER[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dwconv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def get_include() -> str:
+    """Directory of ``dwconv.h``, for compiling C or Cython code against it.
+
+    Returns
+    -------
+    str
+        The installed directory, or that of the source tree in an editable installation.
+    """
+    import os
+
+    package = os.path.dirname(os.path.abspath(__file__))
+    installed = os.path.join(package, "include")
+    if os.path.exists(os.path.join(installed, "dwconv.h")):
+        return installed
+    return os.path.join(os.path.dirname(package), "src_c", "include")

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Types of the compiled binding; see _core.pyx."""
+
+import numpy as np
+
+class Plan:
+    def __init__(
+        self,
+        *,
+        batch: int,
+        in_steps: int,
+        channels: int,
+        depth_multiplier: int,
+        kernel_size: int,
+        stride: int,
+        dilation: int,
+        pad_left: int,
+        out_steps: int,
+        channels_first: bool,
+        double_precision: bool,
+        x_strides: tuple[int, int] = (0, 0),
+        y_strides: tuple[int, int] = (0, 0),
+        isa: bytes | None = None,
+    ) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def out_shape(self) -> tuple[int, int, int]: ...
+    def forward(
+        self,
+        x: np.ndarray,
+        kernel: np.ndarray,
+        bias: np.ndarray | None,
+        y: np.ndarray,
+        activation: tuple[int, float, float],
+        threads: int,
+        may_overlap: bool = True,
+    ) -> None: ...
+
+def isa_names() -> list[str]: ...
+def default_isa() -> str | None: ...
+def isa_has_fma(name: str) -> bool: ...
+def has_openmp() -> bool: ...
+def forked() -> bool: ...
+def core_version() -> str: ...
+def compiler() -> str: ...

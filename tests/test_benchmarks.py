@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benchmarks: their arithmetic, their references, their reports, and a quick run."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dwconv
+from dwconv.padding import resolve_padding
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))  # benchmarks/ is not installed; at the end, so that dwconv is not found
+
+from benchmarks import (  # noqa: E402
+    cli,
+    cliffs,
+    data,
+    environments,
+    limits,
+    native,
+    overhead,
+    results,
+    roofline,
+    table,
+    worker,
+)
+from benchmarks.cases import Case, select  # noqa: E402
+from benchmarks.public_cases import PUBLIC_CASES  # noqa: E402
+from benchmarks.scaling_cases import SCALING_CASES  # noqa: E402
+
+
+def random_cases(count, **fixed):
+    rng = random.Random(7)
+    cases = []
+    for _ in range(count):
+        fields = {
+            "batch": rng.randint(1, 2),
+            "steps": rng.randint(30, 50),
+            "channels": rng.randint(1, 4),
+            "kernel_size": rng.randint(1, 8),
+            "depth_multiplier": rng.randint(1, 3),
+            "strides": rng.randint(1, 4),
+            "dilation_rate": rng.randint(1, 4),
+            "padding": rng.choice(["same", "valid"]),
+            "data_format": rng.choice(["channels_last", "channels_first"]),
+            "dtype": rng.choice(["float32", "float64"]),
+            "activation": rng.choice(["linear", "relu", "silu"]),
+            "use_bias": rng.random() < 0.5,
+        }
+        cases.append(Case("random", **(fields | fixed)))
+    return cases
+
+
+# --- cases
+
+
+@pytest.mark.parametrize("case", random_cases(60), ids=lambda case: case.shape_text)
+def test_case_arithmetic(case):
+    sizes = case.steps, case.kernel_size, case.strides, case.dilation_rate
+    *pads, out_steps = resolve_padding(case.padding, *sizes)
+    assert (case.out_steps, case.pads) == (out_steps, tuple(pads))
+    taps = sum(
+        0 <= t * case.strides + k * case.dilation_rate - pads[0] < case.steps
+        for t in range(out_steps)
+        for k in range(case.kernel_size)
+    )
+    assert case.multiply_adds == taps * case.batch * case.channels * case.depth_multiplier
+    assert Case.from_json(json.loads(json.dumps(case.to_json()))) == case
+
+
+def test_bytes_and_flops_of_a_known_case():
+    case = Case("known", 2, 10, 3, 4, depth_multiplier=2, padding="valid", dtype="float64")
+    assert case.min_bytes == 8 * (2 * 10 * 3 + 2 * 7 * 6 + 4 * 6)
+    assert case.flops == 2 * (2 * 7 * 6 * 4)
+    training = Case(**(case.to_json() | {"training": True}))
+    assert training.min_bytes == 2 * case.min_bytes
+    assert training.flops == 3 * case.flops
+    assert training.shape_text == "B2 T10 C3 K4 M2 valid CL f64 fwd+bwd"
+
+
+def test_case_lists():
+    cases = PUBLIC_CASES + SCALING_CASES
+    assert len({case.name for case in cases}) == len(cases) > 60
+    assert all(case.source for case in PUBLIC_CASES)
+    assert min(case.out_steps for case in cases) > 0
+    assert {case.name for case in select(cases, ["wenet", "k501"])} == {
+        "wenet_k15_cl",
+        "ecg_fir_k501_cf",
+    }
+
+
+# --- references
+
+
+@pytest.mark.parametrize("case", random_cases(20), ids=lambda case: case.shape_text)
+def test_reference_agrees_with_dwconv(case):
+    arrays = data.make_arrays(case, seed=3)
+    result = dwconv.depthwise_conv1d(
+        arrays.x,
+        arrays.kernel,
+        arrays.bias,
+        strides=case.strides,
+        padding=case.padding,
+        dilation_rate=case.dilation_rate,
+        data_format=case.data_format,
+        activation=case.activation,
+    )
+    expected = data.reference(case, arrays)
+    assert "failed" not in worker.check(case, (result,), expected)
+    result[0, 0, 0] += 1
+    assert "wrong result" in worker.check(case, (result,), expected)["failed"]
+    assert "returned" in worker.check(case, (result.astype(np.float16),), expected)["failed"]
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_reference_of_long_kernels(padding):
+    case = Case("long", 2, 300, 3, 70, dilation_rate=2, padding=padding, dtype="float64")
+    arrays = data.make_arrays(case, seed=3)
+    result = dwconv.depthwise_conv1d(
+        arrays.x, arrays.kernel, arrays.bias, padding=padding, dilation_rate=2
+    )
+    assert data.relative_error((result,), data.reference(case, arrays)) < 1e-13
+
+
+@pytest.mark.parametrize(
+    "case",
+    random_cases(8, training=True, dtype="float64", use_bias=True, activation="silu"),
+    ids=lambda case: case.shape_text,
+)
+def test_reference_gradients_by_finite_differences(case):
+    arrays = data.make_arrays(case, seed=3)
+    _, *gradients = data.reference(case, arrays)
+    rng = np.random.default_rng(3)
+    for name, gradient in zip(("x", "kernel", "bias"), gradients, strict=True):
+        direction = rng.standard_normal(gradient.shape)
+        array = getattr(arrays, name)
+
+        def loss(step, name=name, array=array, direction=direction):
+            moved = arrays._replace(**{name: array + step * direction})
+            return np.vdot(data.reference(case, moved)[0], arrays.dy)
+
+        slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+        assert np.vdot(gradient, direction) == pytest.approx(slope, rel=1e-6, abs=1e-6)
+
+
+# --- limits
+
+
+def test_bound_takes_the_later_limit():
+    machine = {"fma": {"float32": 100.0, "float64": 50.0}, "copy": [[1000, 200.0], [10**9, 10.0]]}
+    compute = Case("compute", 1, 1000, 64, 500, padding="valid")
+    seconds, limit = roofline.bound(machine, compute)
+    assert limit == "fma"
+    assert seconds == pytest.approx(compute.flops / 100e9)
+    memory = Case("memory", 1, 1_000_000, 125, 1, padding="valid")  # about 1e9 bytes
+    seconds, limit = roofline.bound(machine, memory)
+    assert limit == "memory"
+    assert seconds == pytest.approx(memory.min_bytes / 10e9)
+
+
+def test_copy_bandwidth_between_and_beyond_points():
+    points = [[1 << 10, 80.0], [1 << 12, 90.0], [1 << 14, 10.0]]  # the first was disturbed
+    assert roofline.copy_bandwidth(points, 100) == 90
+    assert roofline.copy_bandwidth(points, 1 << 12) == pytest.approx(90)
+    assert roofline.copy_bandwidth(points, 1 << 13) == pytest.approx(30)  # geometric mean
+    assert roofline.copy_bandwidth(points, 1 << 20) == 10
+
+
+def test_merge_keeps_the_better():
+    first = {"fma": {"float32": 1.0}, "copy": [[8, 5.0], [16, 2.0]]}
+    again = {"fma": {"float32": 2.0}, "copy": [[8, 4.0], [16, 3.0]]}
+    assert limits.merge(None, first) == first
+    assert limits.merge(first, again) == {"fma": {"float32": 2.0}, "copy": [[8, 5.0], [16, 3.0]]}
+
+
+# --- reports
+
+
+def measurement(case, threads, seconds, **more):
+    variants = [
+        {"peer": peer, "variant": variant, "seconds": times, "error": 1e-7, "contiguous": True}
+        for (peer, variant), times in seconds.items()
+    ]
+    record = {"case": case.to_json(), "threads": threads, "variants": variants}
+    return record | {"failed": [], "left_out": []} | more
+
+
+@pytest.fixture
+def stored():
+    one = Case("one_cl", 1, 1000, 64, 31, padding="valid", use_bias=False)
+    two = Case("two_cf", 1, 1000, 64, 31, activation="silu", data_format="channels_first")
+    series = [Case(f"k{k}", 1, 100, 16, k, group="K") for k in (3, 5)]
+    machine = {"fma": {"float32": 100.0, "float64": 50.0}, "copy": [[1 << 10, 400.0]]}
+    return {
+        "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux", "python": "3", "date": "2026-01-02"},
+        "rounds": 3,
+        "seed": 0,
+        "limits": {"1": machine, "2": machine},
+        "peers": {"dwconv": {"dwconv": "0.1"}, "torch": {"torch": "2.13"}},
+        "absent": {"jax": "ModuleNotFoundError: No module named 'jax'"},
+        "measurements": [
+            measurement(
+                one,
+                1,
+                {
+                    ("dwconv", "layer"): [1e-4, 2e-4, 1e-4],
+                    ("dwconv", "out="): [3e-4, 3e-4, 3e-4],
+                    ("torch", "conv1d"): [9e-4, None, None],
+                    ("torch", "conv2d"): [3e-4, 8e-4, 5e-4],
+                },
+                left_out=[{"peer": "openvino", "reason": "inference only"}],
+            ),
+            measurement(one, 2, {("dwconv", "layer"): [5e-5] * 3, ("torch", "conv2d"): [2e-4] * 3}),
+            measurement(two, 1, {("dwconv", "out="): [1e-4] * 3, ("torch", "conv2d"): [2e-4] * 3}),
+            *(measurement(case, 1, {("dwconv", "layer"): [1e-5] * 3}) for case in series),
+        ],
+    }
+
+
+def test_rows(stored):
+    one, faster, two, *_ = results.rows(stored)
+    assert (one.dwconv.variant, one.best_peer.variant) == ("layer", "conv2d")
+    assert one.speedup == pytest.approx(4)  # of 3, 4 and 5, round by round
+    assert one.fraction(one.dwconv) == pytest.approx(one.case.flops / 100e9 / 1e-4)
+    assert faster.speedup == pytest.approx(4)
+    assert (one.fused, two.fused) == (False, True)
+    assert results.geometric_mean([1, 4]) == pytest.approx(2)
+
+
+def test_table(stored):
+    text = table.render(stored)
+    assert "A CPU, 2 cores" in text
+    line = next(line for line in text.splitlines() if line.startswith("| one_cl | B1 T1000"))
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells == [
+        *("one_cl", "B1 T1000 C64 K31 valid CL", "38.5 µs fma", "100 µs layer", "38", "0.38"),
+        *("torch:conv2d", "500 µs", "**4.00**"),
+    ]
+    assert "| 0.39 † |" in text  # the case with an activation
+    assert "geometric mean 2.83, least 2.00 (two_cf)" in text
+    assert "| one_cl | fma | 2.00 |" in text  # two threads over one
+    assert "jax, not measured" in text
+    assert "openvino, left out: inference only (one_cl)" in text
+
+
+def test_table_without_peers_or_limits(stored):
+    stored["limits"] = {}
+    for record in stored["measurements"]:
+        record["variants"] = [v for v in record["variants"] if v["peer"] == "dwconv"]
+    text = table.render(stored)
+    assert "| one_cl | B1 T1000 C64 K31 valid CL |  | 100 µs layer | 38 |  |  |  |  |" in text
+
+
+def test_report_writes_table_and_plots(stored, tmp_path, capsys):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(stored))
+    assert cli.main(["report", str(path)]) == 0
+    assert (tmp_path / "table.md").read_text() == table.render(stored)
+    printed = capsys.readouterr().out.split()
+    for name in ("table.md", "speedup.png", "roofline.png", "scaling.png", "threads.png"):
+        assert str(tmp_path / name) in printed
+        assert name == "table.md" or (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_results_are_told(stored):
+    assert results.wrong(stored) == []
+    failure = {"variant": "layer", "reason": "wrong result"}
+    stored["measurements"][0]["failed"] = [{"peer": "torch", **failure}]
+    assert results.wrong(stored) == []
+    stored["measurements"][0]["failed"] += [{"peer": "dwconv", **failure}]
+    assert results.wrong(stored) == ["one_cl layer: wrong result"]
+
+
+# --- the command
+
+
+TINY = ["--quick", "--only", "dscnn,matchboxnet", "--threads", "1", "--rounds", "1"]
+
+
+def test_quick_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *TINY, "-o", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("dscnn_kws_cl", "matchboxnet_k29d2_cf"):
+        assert f"| {name} |" in done.stdout
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert [len(record["variants"]) for record in stored["measurements"]] == [2, 2]
+    assert stored["peers"] == {"dwconv": {"dwconv": dwconv.__version__}}
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """Benchmarks of another dwconv, quicker without the limits of the machine."""
+
+    def machine():
+        raise native.NoCompiler("none here")
+
+    monkeypatch.setattr(limits, "Machine", machine)
+    monkeypatch.setenv("DWCONV_BENCH_DWCONV", "")  # restored afterwards; the command sets it
+
+
+FAKE = """
+import numpy as np
+__version__ = "0"
+def set_num_threads(n): pass
+def depthwise_conv1d(x, kernel, bias, *, out, **options):
+    out[...] = 0
+    return out
+class DepthwiseConv1D:
+    def __init__(self, *args, **kwargs): raise OSError("broken")
+"""
+
+
+def test_wrong_results_fail_the_run(tmp_path, no_compiler, capsys):
+    (tmp_path / "dwconv.py").write_text(FAKE)
+    assert cli.main([*TINY, "--dwconv", str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "limits of this machine are not measured: none here" in errors
+    assert "dwconv failed: dscnn_kws_cl out=: wrong result" in errors
+    assert "dwconv failed: dscnn_kws_cl layer: OSError: broken" in errors
+
+
+def test_an_unusable_dwconv_fails_the_run(tmp_path, no_compiler, capsys):
+    (tmp_path / "dwconv.py").write_text("raise ImportError('no core')")
+    assert cli.main([*TINY, "--dwconv", str(tmp_path)]) == 1
+    assert "dwconv cannot be measured: ImportError: no core" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--peers", "caffe"], "no peer is called caffe"),
+        (["--threads", "0"], "must be a positive integer, received '0'"),
+        (["setup", "caffe"], "no environment is called caffe"),
+        (["report", "missing.json"], "cannot read missing.json"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(arguments)
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_such_case(monkeypatch, capsys):
+    monkeypatch.setenv("DWCONV_BENCH_DWCONV", "")
+    assert cli.main(["--only", "nothing"]) == 2
+    assert "no case has a name with nothing" in capsys.readouterr().err
+
+
+def test_the_extra_lists_every_peer():
+    for name in environments.ENVIRONMENTS:
+        assert environments.requirements(name)
+    assert "torch==2.13.0" in environments.requirements("torch")
+
+
+# --- the small tools
+
+
+def test_cliffs_compare_neighbours():
+    series = cliffs.all_series()
+    assert {len(cases) for cases in series} <= set(range(5, 60))
+    machine = {"fma": {"float32": 1.0, "float64": 1.0}, "copy": [[1, 1e6]]}
+    cases = [cliffs.make_case("channels_last", "float32", channels=c, kernel_size=9) for c in (3, 4, 6)]
+    ((ratio, slow, fast, seconds),) = cliffs.find(machine, [cases], rounds=1)  # 4 and 6 are apart
+    assert ratio >= 1
+    assert {slow.channels, fast.channels} == {3, 4}
+    assert seconds > 0
+
+
+def test_overhead():
+    try:
+        seconds = overhead.measure((8, 16, 3), rounds=1)
+    except native.NoCompiler as error:
+        pytest.skip(str(error))
+    assert set(seconds) == {"kernel", "out=", "function", "layer"}
+    assert min(seconds.values()) > 0
