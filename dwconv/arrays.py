@@ -133,8 +133,16 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype, inputs: tupl
     if _overlaps_itself(out):
         raise ValueError(f"`out` must not overlap itself, received out.strides={out.strides} with out.shape={shape}")
     for array in inputs:
-        if array is not None and np.may_share_memory(out, array) and np.shares_memory(out, array):
+        if array is not None and np.may_share_memory(out, array) and _shares_memory(out, array):
             raise ValueError("`out` must not overlap an input or the weights, received overlapping memory")
+
+
+def _shares_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays overlap; if that is hard to tell (the problem is NP-complete), they count as overlapping."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
 
 
 def _overlaps_itself(array: np.ndarray) -> bool:

@@ -149,10 +149,9 @@ def depthwise_conv1d(
     if rest is not None:
         y = rest(y)
     elif key is not None and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
-        if dtype is FLOAT32 or dtype is FLOAT64:
-            if len(_calls) >= _MOST_CALLS:
-                _calls.clear()
-            _calls[key] = (plan, fused, dtype)
+        if len(_calls) >= _MOST_CALLS:
+            _calls.clear()
+        _calls[key] = (plan, fused, dtype)
     if out is None:
         return y
     if not in_place:
@@ -169,7 +168,7 @@ def _arrays(x, kernel, bias):
         if array is not None:
             check_dtype(array, name)
             dtypes.append(array.dtype)
-    dtype = np.result_type(*dtypes).newbyteorder("=")
+    dtype = FLOAT64 if any(d.itemsize == 8 for d in dtypes) else FLOAT32
     if x.ndim != 3:
         raise ValueError(f"`input` must have 3 dimensions (batch, steps, channels), received input.shape={x.shape}")
     if kernel.ndim != 3:
@@ -181,6 +180,7 @@ def _arrays(x, kernel, bias):
         raise ValueError(
             f"`kernel` must have a positive kernel_size and depth_multiplier, received kernel.shape={kernel.shape}"
         )
+    check_allocation(kernel.shape, dtype, "the kernel")
     outputs = kernel.shape[1] * kernel.shape[2]
     if bias is not None and bias.shape != (outputs,):
         raise ValueError(

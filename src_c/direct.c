@@ -54,10 +54,6 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part)
                 .advance = walk.advance,
                 .dilation = p->dilation,
                 .limit = p->in_steps,
-                .ahead = inside ? call->x + (b * plan->x.batch + lane
-                                             + (walk.start + (row + DW_ROW_BLOCK) * walk.advance) * plan->x.step) * item
-                                : NULL,
-                .ahead_row = (ptrdiff_t)walk.advance * plan->x.step,
             };
             plan->kernels->conv_rows(&job);
             if (activate)

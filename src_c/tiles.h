@@ -24,7 +24,7 @@ enum {
     DW_LONG_KERNEL = 64,        /* more taps than this: panels half as wide, so that more rows fit */
     DW_MAX_PANEL_LANES = 64,
 
-    DW_DIRECT_TAPS = 5,         /* up to here packing costs more than it saves */
+    DW_DIRECT_TAPS = 8,         /* up to here packing costs more than it saves (K = 7, C = 512: 117 against 146 us) */
     DW_DIRECT_ROW_BYTES = 512,  /* rows this close together need no packing */
     DW_FLAT_TAPS = 8,           /* channels_first: lanes of time up to here, lanes of channels above */
     DW_FLAT_MIN_STEPS = 64,     /* fewer output steps than this do not fill the lanes of time */

@@ -463,7 +463,7 @@ class TestMemory:
             data_format=data_format,
         )
 
-    @pytest.mark.parametrize("shape", [(2**45, 4, 1), (2**60, 4, 1), (3, 4, 2**60), (2**56, 4, 2)])
+    @pytest.mark.parametrize("shape", [(2**45, 4, 1), (2**56, 4, 2), (3, 4, 2**56)])
     def test_kernel_too_large_to_copy(self, shape, data_format):
         kernel = np.broadcast_to(np.float32(1), shape)
         x = np.ones((1, 4, 4), np.float32)

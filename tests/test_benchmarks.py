@@ -197,7 +197,13 @@ def stored():
     series = [Case(f"k{k}", 1, 100, 16, k, group="K") for k in (3, 5)]
     machine = {"fma": {"float32": 100.0, "float64": 50.0}, "copy": [[1 << 10, 400.0]]}
     return {
-        "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux", "python": "3", "date": "2026-01-02"},
+        "machine": {
+            "cpu": "A CPU",
+            "cores": 2,
+            "system": "Linux",
+            "python": "3",
+            "date": "2026-01-02",
+        },
         "rounds": 3,
         "seed": 0,
         "limits": {"1": machine, "2": machine},
@@ -371,8 +377,9 @@ def test_cliffs_compare_neighbours():
     series = cliffs.all_series()
     assert {len(cases) for cases in series} <= set(range(5, 60))
     machine = {"fma": {"float32": 1.0, "float64": 1.0}, "copy": [[1, 1e6]]}
-    cases = [cliffs.make_case("channels_last", "float32", channels=c, kernel_size=9) for c in (3, 4, 6)]
-    ((ratio, slow, fast, seconds),) = cliffs.find(machine, [cases], rounds=1)  # 4 and 6 are apart
+    options = {"data_format": "channels_last", "dtype": "float32", "kernel_size": 9}
+    cases = [cliffs.make_case(**options, channels=c) for c in (3, 4, 6)]  # 4 and 6 are apart
+    ((ratio, slow, fast, seconds),) = cliffs.find(machine, [cases], rounds=1)
     assert ratio >= 1
     assert {slow.channels, fast.channels} == {3, 4}
     assert seconds > 0

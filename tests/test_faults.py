@@ -452,6 +452,6 @@ def test_workspace_does_not_follow_the_thread_count():
                 used = int(file.read().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + 40 * 2**20,) * 2)
         depthwise_conv1d(a, k, data_format="channels_first", out=out, num_threads=10**6)
-        assert (out == 9).all()
+        assert out.min() == out.max() == 9
         """
     )

@@ -25,7 +25,7 @@ SHIPPED = (
     "CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.in README.md SECURITY.md pyproject.toml setup.py "
     "benchmarks docs dwconv examples src_c tests"
 ).split()
-BUILT = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "*.o", "*.egg-info", "build")
+BUILT = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "*.o", "*.egg-info", "build", ".venvs")
 IMPORT_BUDGET_MS = 10
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into ELF files")

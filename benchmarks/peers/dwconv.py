@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The package itself: the layer, and the function with an output array of the caller's."""
+
+import dwconv
+import numpy as np
+
+from benchmarks.peers import NotSupported
+
+
+def start(threads):
+    dwconv.set_num_threads(threads)
+    return {"dwconv": dwconv.__version__}
+
+
+def variants(case):
+    if not case.training:
+        return ["layer", "out="]
+    if not hasattr(dwconv.DepthwiseConv1D, "backward"):
+        raise NotSupported("this version has no gradients")
+    return ["layer"]
+
+
+def prepare(case, variant, arrays, threads):
+    x, kernel, bias, dy = arrays
+    options = {
+        "strides": case.strides,
+        "padding": case.padding,
+        "dilation_rate": case.dilation_rate,
+        "data_format": case.data_format,
+        "activation": case.activation,
+    }
+    if variant == "out=":
+        y = np.empty(case.output_shape, case.dtype)
+        return lambda: dwconv.depthwise_conv1d(x, kernel, bias, out=y, **options)
+
+    layer = dwconv.DepthwiseConv1D(
+        case.kernel_size,
+        depth_multiplier=case.depth_multiplier,
+        use_bias=case.use_bias,
+        dtype=case.dtype,
+        **options,
+    )
+    layer.build(x.shape)
+    layer.set_weights([kernel] if bias is None else [kernel, bias])
+    if not case.training:
+        return lambda: layer(x)
+
+    def forward_and_backward():
+        y = layer(x, training=True)
+        dx, dkernel, *dbias = layer.backward(dy)
+        return y, dx, dkernel, dbias[0] if dbias else None
+
+    return forward_and_backward
