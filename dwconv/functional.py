@@ -108,20 +108,21 @@ def depthwise_conv1d(
     # options is noticed by the plan, and explained on the long way.
     if type(x) is type(kernel) is ndarray and type(strides) is type(dilation_rate) is int and type(padding) is str:
         dtype = x.dtype
-        key = (x.shape, kernel.shape, dtype is FLOAT32, strides, padding, dilation_rate, data_format, activation)
+        key = (x.shape, kernel.shape, dtype.char, strides, padding, dilation_rate, data_format, activation)
         try:
             call = _calls.get(key)
         except TypeError:  # an option that cannot be hashed
             key = call = None
         if (
             call is not None
-            and dtype is kernel.dtype is call[2]
-            and (bias is None or (type(bias) is ndarray and bias.dtype is dtype))
-            and (out is None or (type(out) is ndarray and out.dtype is dtype))
+            and _holds(x, call[2])
+            and _holds(kernel, call[2])
+            and (bias is None or (type(bias) is ndarray and _holds(bias, call[2])))
+            and (out is None or (type(out) is ndarray and _holds(out, call[2])))
         ):
             threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
             try:
-                y = empty(call[0].out_shape, dtype) if out is None else out
+                y = empty(call[0].out_shape, call[2]) if out is None else out
                 call[0].forward(x, kernel, bias, y, call[1], threads)
                 return y
             except (ValueError, BufferError, MemoryError):
@@ -159,6 +160,11 @@ def depthwise_conv1d(
         check_out(out, y.shape, y.dtype, given)
         out[...] = y
     return out
+
+
+def _holds(array, dtype) -> bool:
+    """Whether that is the dtype, byte order included; nearly always it is even the same object."""
+    return array.dtype is dtype or array.dtype == dtype
 
 
 def _arrays(x, kernel, bias):
