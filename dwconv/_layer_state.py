@@ -18,6 +18,7 @@ _CHECKED_ATTRIBUTES = (
     "_trainable",
     "_dtype_policy",
     "_compute_type",
+    "_method",
     "_call_losses",
 )
 
@@ -38,6 +39,7 @@ def checked_state(layer_class: type[Layer], state: Mapping[str, object]) -> dict
             dtype=state["_dtype_policy"],
             autocast=state["autocast"],
         )
+        layer.method = state["_method"]
         missing = layer.__dict__.keys() - state.keys()
         if missing:
             raise ValueError(f"it has no {sorted(missing)}")

@@ -31,6 +31,24 @@ cdef extern from "dwconv.h" nogil:
         DWCONV_LEAKY_RELU
         DWCONV_HARD_SIGMOID
         DWCONV_HARD_SILU
+        DWCONV_SIGMOID
+        DWCONV_SILU
+        DWCONV_TANH
+        DWCONV_GELU
+        DWCONV_GELU_TANH
+        DWCONV_EXPONENTIAL
+        DWCONV_ELU
+        DWCONV_SELU
+        DWCONV_CELU
+        DWCONV_SOFTPLUS
+        DWCONV_LOG_SIGMOID
+        DWCONV_MISH
+        DWCONV_SOFTSIGN
+        DWCONV_SOFT_SHRINK
+        DWCONV_HARD_SHRINK
+        DWCONV_THRESHOLD
+        DWCONV_SPARSE_SIGMOID
+        DWCONV_SPARSE_PLUS
 
     ctypedef struct dwconv_problem:
         int64_t batch, in_steps, channels, depth_multiplier

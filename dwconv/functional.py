@@ -23,13 +23,15 @@ from dwconv.arrays import (
     native,
     row_strides,
 )
-from dwconv.fused import split_activation
+from dwconv.fused import LINEAR, split_activation
+from dwconv.overlap_save import SHORTEST_FFT_KERNEL, overlap_save
 from dwconv.padding import PADDING_NAMES, checked_padding, equivalent_dilation
 from dwconv.threads import checked_thread_count, get_num_threads
 
 __all__ = ["depthwise_conv1d"]
 
 DATA_FORMATS = ("channels_last", "channels_first")
+METHODS = ("auto", "direct", "fft")
 
 _LARGEST = 2**63 - 1
 
@@ -50,6 +52,7 @@ def depthwise_conv1d(
     activation: str | Callable | None = None,
     out: np.ndarray | None = None,
     num_threads: int | None = None,
+    method: str = "auto",
 ) -> np.ndarray:
     """Convolves every channel with filters of its own.
 
@@ -78,7 +81,13 @@ def depthwise_conv1d(
     out : ndarray, optional
         Where to put the result: exact shape and dtype, writable, not overlapping an input.
     num_threads : int, optional
-        Most threads to use; see :mod:`dwconv.threads`.
+        Most threads to use; see :mod:`dwconv.threads`.  The FFT uses one.
+    method : {"auto", "direct", "fft"}
+        ``"direct"`` sums products, one chain of multiply-adds for each output, so that outputs depend on the taps and
+        inputs of their sum alone, to the last bit.  ``"fft"`` is overlap-save with NumPy's FFT, in the dtype of the
+        result (in float64 before NumPy 2.0): faster for long kernels, and not bit-identical to direct.  ``"auto"``
+        takes the FFT for kernels of 500 taps and more, however few outputs there are, and direct if an output would
+        not be finite.
 
     Returns
     -------
@@ -94,6 +103,15 @@ def depthwise_conv1d(
     MemoryError
         If the result cannot be allocated.
 
+    Notes
+    -----
+    The error of the FFT is that of a block: within ``8 * log2(n) * u * norm(x) * norm(kernel)``, u being the unit
+    roundoff, with the Euclidean norms of one filter and of the n input steps that are transformed together, n being
+    four to five times ``kernel_size``, more if there are few channels, less if the signal is short.  Large samples
+    drown small ones nearby.  With ``"fft"``, NaN and infinity spread over their block; with ``"auto"`` they do not,
+    because such a call is repeated directly.  Which steps form a block depends on the shapes, so a signal filtered in
+    parts has other last bits than in one call.
+
     Examples
     --------
     >>> import numpy as np, dwconv
@@ -108,7 +126,7 @@ def depthwise_conv1d(
     # options is noticed by the plan, and explained on the long way.
     if type(x) is type(kernel) is ndarray and type(strides) is type(dilation_rate) is int and type(padding) is str:
         dtype = x.dtype
-        key = (x.shape, kernel.shape, dtype.char, strides, padding, dilation_rate, data_format, activation)
+        key = (x.shape, kernel.shape, dtype.char, strides, padding, dilation_rate, data_format, activation, method)
         try:
             call = _calls.get(key)
         except TypeError:  # an option that cannot be hashed
@@ -130,26 +148,38 @@ def depthwise_conv1d(
 
     given = (as_array(x, "input"), as_array(kernel, "kernel"), None if bias is None else as_array(bias, "bias"))
     x, kernel, bias, dtype = _arrays(*given)
-    fused, rest = split_activation(activations.get(activation))
+    function = activations.get(activation)
+    fused, rest = split_activation(function)
+    by_fft = checked_method(method) == "fft" or (method == "auto" and len(kernel) >= SHORTEST_FFT_KERNEL)
+    if by_fft and fused != LINEAR:
+        rest = function
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
     x_strides = row_strides(x)
-    plan = _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides or (0, 0))
+    problem = _problem(x, kernel, strides, padding, dilation_rate, data_format)
+    plan = Plan(**problem, x_strides=x_strides or (0, 0))
     y, in_place = None, False
     if out is not None and rest is None:
         check_out(out, plan.out_shape, dtype, given)
         y_strides = row_strides(out)
         in_place = y_strides is not None
         if in_place and y_strides != (0, 0):
-            plan = _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides or (0, 0), y_strides)
+            plan = Plan(**problem, x_strides=x_strides or (0, 0), y_strides=y_strides)
     y = out if in_place else empty_array(plan.out_shape, dtype, "the output")
-    if x_strides is None:
-        x = contiguous(x, "input")
-    plan.forward(x, contiguous(kernel, "kernel"), None if bias is None else contiguous(bias, "bias"), y, fused, threads,
-                 False)  # fmt: skip
+    if by_fft:
+        if not overlap_save(x, contiguous(kernel, "kernel"), bias, y, problem, only_finite=method == "auto"):
+            return depthwise_conv1d(
+                *given, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+                activation=function, out=out, num_threads=num_threads, method="direct",
+            )  # fmt: skip
+    else:
+        if x_strides is None:
+            x = contiguous(x, "input")
+        plan.forward(x, contiguous(kernel, "kernel"), None if bias is None else contiguous(bias, "bias"), y, fused,
+                     threads, False)  # fmt: skip
 
     if rest is not None:
         y = rest(y)
-    elif key is not None and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
+    elif key is not None and not by_fft and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
         _calls[key] = (plan, fused, dtype)
@@ -195,7 +225,15 @@ def _arrays(x, kernel, bias):
     return native(x, dtype, "input"), native(kernel, dtype, "kernel"), bias if bias is None else native(bias, dtype, "bias"), dtype
 
 
-def _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides, y_strides=(0, 0)) -> Plan:
+def checked_method(method: object) -> str:
+    """`method`, if it is one of the allowed names."""
+    if isinstance(method, str) and method in METHODS:
+        return method
+    raise ValueError(f"`method` must be one of {METHODS}, received method={method!r}")
+
+
+def _problem(x, kernel, strides, padding, dilation_rate, data_format) -> dict[str, int]:
+    """Arguments of the plan, but for the strides of the arrays."""
     stride = _positive(strides, "strides")
     dilation = _positive(dilation_rate, "dilation_rate")
     padding = _checked_padding(padding)
@@ -219,10 +257,10 @@ def _plan(x, kernel, strides, padding, dilation_rate, data_format, x_strides, y_
     pad_left, out_steps = checked_padding(padding, in_steps, kernel_size, stride, dilation)
     outputs = channels * multiplier
     check_allocation((batch, outputs, out_steps) if channels_first else (batch, out_steps, outputs), x.dtype, "the output")
-    return Plan(
+    return dict(
         batch=batch, in_steps=in_steps, channels=channels, depth_multiplier=multiplier, kernel_size=kernel_size,
         stride=stride, dilation=dilation, pad_left=pad_left, out_steps=out_steps, channels_first=channels_first,
-        double_precision=x.dtype == FLOAT64, x_strides=x_strides, y_strides=y_strides,
+        double_precision=x.dtype == FLOAT64,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from dwconv._arguments import (
 from dwconv._base_layer import Layer
 from dwconv._layer_config import OBJECT_KEYS, get_activation, layer_arguments, layer_config
 from dwconv._layer_state import checked_state
-from dwconv.functional import depthwise_conv1d
+from dwconv.functional import checked_method, depthwise_conv1d
 from dwconv.padding import checked_padding
 from dwconv.specs import InputSpec
 from dwconv.variable import Variable
@@ -160,7 +160,25 @@ class DepthwiseConv1D(Layer):
         for key, identifier in objects.items():
             setattr(self, key, configured_object(OBJECT_KEYS[key].get, identifier, key))
         self.input_spec = InputSpec(min_ndim=3)
+        self._method = "auto"
         super().__init__(**kwargs)  # last, so that only a valid layer takes up an automatic name
+
+    @property
+    def method(self) -> str:
+        """How calls convolve: ``"auto"``, ``"direct"`` or ``"fft"``; see `dwconv.depthwise_conv1d`.
+
+        Not part of the configuration, since Keras has no such argument; copies and pickles keep it.
+
+        Raises
+        ------
+        ValueError
+            If another value is assigned.
+        """
+        return self._method
+
+    @method.setter
+    def method(self, value: str) -> None:
+        self._method = checked_method(value)
 
     @property
     def kernel(self) -> Variable:
@@ -234,6 +252,7 @@ class DepthwiseConv1D(Layer):
             dilation_rate=self.dilation_rate[0],
             data_format=self.data_format,
             activation=self.activation,
+            method=self._method,
         )
 
     def convolution_op(self, inputs: np.ndarray, kernel: np.ndarray | Variable) -> np.ndarray:
@@ -259,6 +278,7 @@ class DepthwiseConv1D(Layer):
             padding=self.padding,
             dilation_rate=self.dilation_rate[0],
             data_format=self.data_format,
+            method=self._method,
         )
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

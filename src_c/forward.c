@@ -8,17 +8,16 @@
 
 #include <math.h>
 
-/* Threads worth starting for a plan. */
+/* Threads worth starting for a plan.  In integers: floating point would leave marks in the caller's status. */
 static int threads_for(const dw_plan *plan, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
-    const double outputs = (double)p->batch * (double)p->out_steps * (double)plan->out_channels;
-    const double work = outputs * (double)(p->kernel_size + DW_OUTPUT_COST);
-    const double worth = work / DW_THREAD_WORK;
+    const int64_t outputs = p->batch * p->out_steps * plan->out_channels;
+    const int64_t taps = dw_min(p->kernel_size, DW_THREAD_WORK) + DW_OUTPUT_COST;
+    const int64_t worth = outputs / dw_max(DW_THREAD_WORK / taps, 1);
     if (max_threads <= 1 || worth < 2)
         return 1;
-    const int n = max_threads < dw_most_threads() ? max_threads : dw_most_threads();
-    return worth < n ? (int)worth : n;
+    return (int)dw_min(worth, dw_min(max_threads, dw_most_threads()));
 }
 
 size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)
@@ -86,13 +85,15 @@ static void cut(dw_call *call, int i, int threads)
 static bool activation_is_usable(const dwconv_activation *a)
 {
     switch (a->kind) {
-    case DWCONV_LINEAR:
-    case DWCONV_HARD_SIGMOID:
-    case DWCONV_HARD_SILU: return true;
     case DWCONV_CLIP: return a->alpha <= a->beta;
-    case DWCONV_LEAKY_RELU: return !isnan(a->alpha);
+    case DWCONV_CELU: return a->alpha > 0 && !isinf(a->alpha);
+    case DWCONV_SOFT_SHRINK:
+    case DWCONV_HARD_SHRINK: return a->alpha >= 0;
+    case DWCONV_THRESHOLD: return !isnan(a->alpha) && !isnan(a->beta);
+    case DWCONV_LEAKY_RELU:
+    case DWCONV_ELU: return !isnan(a->alpha);
     }
-    return false;
+    return a->kind >= DWCONV_LINEAR && a->kind <= DWCONV_SPARSE_PLUS;
 }
 
 dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const void *w, const void *bias,

@@ -131,11 +131,6 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
     const int64_t advance = walk->advance;
     const int64_t start = walk->start + row * advance + tap * problem->dilation;
     const int64_t reach = (rows - 1) * advance + (taps - 1) * problem->dilation;
-    /* The next block packs the input steps after the last one read here. */
-    const ptrdiff_t ahead_row = (ptrdiff_t)advance * p->plan->x.step;
-    const void *ahead = NULL;
-    if (p->in_place && tap + taps == problem->kernel_size && start + reach + rows * advance < problem->in_steps)
-        ahead = p->call->x + (p->x_at[0] + (ptrdiff_t)(start + reach) * p->plan->x.step) * p->item;
     for (int64_t i = 0; i < inner; i++) {
         char *target = y + i * y_row * p->item;
         const dw_rows job = {
@@ -157,8 +152,6 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .advance = inner * advance,
             .dilation = problem->dilation,
             .limit = problem->in_steps,
-            .ahead = ahead ? (const char *)ahead + i * ahead_row * p->item : NULL,
-            .ahead_row = (ptrdiff_t)inner * ahead_row,
         };
         p->kernels->conv_rows(&job);
     }

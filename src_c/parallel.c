@@ -37,6 +37,7 @@ static int grow_team(int wanted) { return wanted; }
 
 #else
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -56,7 +57,9 @@ static size_t stack_size_wanted(void)
     char *end;
     if (!text && !(text = getenv("GOMP_STACKSIZE")))
         return 0;
-    unsigned long long size = strtoull(text, &end, 10);
+    const int error = errno;
+    const unsigned long long size = strtoull(text, &end, 10);
+    errno = error; /* not ours to change */
     while (*end == ' ')
         end++;
     const int shift = *end == 'b' || *end == 'B' ? 0 : *end == 'm' || *end == 'M' ? 20 : *end == 'g' || *end == 'G' ? 30 : 10;

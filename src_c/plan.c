@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The one place that checks a problem, and the questions a caller may ask about a plan. */
+#include "cpu.h"
 #include "dispatch.h"
 
 #include <string.h>
@@ -110,7 +111,11 @@ double dwconv_work(const dwconv_plan *opaque)
     if (!plan)
         return 0;
     const dwconv_problem *p = &plan->problem;
-    return (double)p->batch * (double)p->out_steps * (double)plan->out_channels * (double)p->kernel_size;
+    const uint64_t state = dw_fp_state_get();
+    const double work
+        = (double)p->batch * (double)p->out_steps * (double)plan->out_channels * (double)p->kernel_size;
+    dw_fp_state_set(state);
+    return work;
 }
 
 const char *dwconv_plan_isa(const dwconv_plan *opaque)

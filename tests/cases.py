@@ -122,10 +122,12 @@ class Case:
         return x, kernel, bias if self.bias else None
 
     def run(self, x, kernel, bias, **more):
-        """The functional API on channels_last arrays; the result is channels_last too."""
-        return self.to_last(
-            dwconv.depthwise_conv1d(self.to_layout(x), kernel, bias, **self.options, **more)
-        )
+        """The functional API on channels_last arrays; the result is channels_last too.
+
+        By products and sums, however long the kernel, unless `more` has another method.
+        """
+        options = {"method": "direct"} | self.options | more
+        return self.to_last(dwconv.depthwise_conv1d(self.to_layout(x), kernel, bias, **options))
 
 
 def random_case(rng: np.random.Generator, **fixed) -> Case:

@@ -33,7 +33,7 @@ def run_child(text, *, prelude=PRELUDE, arguments=(), timeout=60, status=0, **en
     env.update({name: value for name, value in environment.items() if value is not None})
     for name in [name for name, value in environment.items() if value is None]:
         env.pop(name, None)
-    command = [sys.executable, *arguments, "-c", prelude + textwrap.dedent(text)]
+    command = [sys.executable, "-P", *arguments, "-c", prelude + textwrap.dedent(text)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == status, (
         f"exit status {done.returncode} with {str(environment)[:200]} {arguments}:\n"

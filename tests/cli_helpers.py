@@ -15,7 +15,7 @@ def run_command(*arguments, **options) -> subprocess.CompletedProcess:
 
 
 def command_line(*arguments) -> list[str]:
-    return [sys.executable, "-m", "dwconv", *map(str, arguments)]
+    return [sys.executable, "-P", "-m", "dwconv", *map(str, arguments)]
 
 
 def assert_fails(capsys, arguments, *words, status=2) -> str:

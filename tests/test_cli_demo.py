@@ -142,7 +142,7 @@ def test_pyplot_is_not_touched(tmp_path):
     script = ("import sys; from dwconv.cli import demo, main; demo._TIMING_COPIES = 1;"
               "status = main(['demo', '-o', sys.argv[1]]);"
               "sys.exit(status or 'matplotlib.pyplot' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "ecg.png")],
+    done = subprocess.run([sys.executable, "-P", "-c", script, str(tmp_path / "ecg.png")],
                           capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -224,8 +224,8 @@ def test_full_standard_output():
 def test_closed_standard_streams(folder, closed):
     for command in (["info"], arguments(folder)):
         script = "import os, sys\nfor fd in sys.argv[1].split(): os.close(int(fd))\n" \
-                 "os.execv(sys.executable, [sys.executable, '-m', 'dwconv', *sys.argv[2:]])"
-        done = subprocess.run([sys.executable, "-c", script, closed, *command],
+                 "os.execv(sys.executable, [sys.executable, '-P', '-m', 'dwconv', *sys.argv[2:]])"
+        done = subprocess.run([sys.executable, "-P", "-c", script, closed, *command],
                               capture_output=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, b""), (command, closed)
     assert np.load(folder / "out.npy").shape == (996, 3)

@@ -243,7 +243,7 @@ import subprocess
 environment = {{**os.environb, b"{name}": b"\\xff\\xfe"}}
 code = "import numpy as np, dwconv; "
 code += "dwconv.depthwise_conv1d(np.ones((1, 9, 2)), np.ones((3, 2, 1)), num_threads=2)"
-print(subprocess.run([sys.executable, "-c", code], env=environment).returncode)
+print(subprocess.run([sys.executable, "-P", "-c", code], env=environment).returncode)
 """,
         "0",
     )
@@ -372,7 +372,7 @@ text += "before = [signal.getsignal(n) for n in numbers]\\nimport dwconv, numpy 
 text += "dwconv.depthwise_conv1d(np.ones((1, 9, 2)), np.ones((3, 2, 1)))\\n"
 text += "print(before == [signal.getsignal(n) for n in numbers])"
 import subprocess
-print(subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout.strip())
+print(subprocess.run([sys.executable, "-P", "-c", text], capture_output=True, text=True).stdout.strip())
 """,
         "True",
     )

@@ -167,7 +167,7 @@ def clip(z, low, high):
     return np.where(high < z, high, z)
 
 
-def activation_model(kind, alpha, beta, z, has_fma):
+def activation_model(kind, alpha, beta, z):
     real = z.dtype.type
     alpha, beta = real(alpha), real(beta)
     if kind == CLIP:
@@ -175,10 +175,7 @@ def activation_model(kind, alpha, beta, z, has_fma):
     if kind == LEAKY_RELU:
         return np.where(z < 0, z * alpha, z)
     sixth, half = np.full_like(z, real(1) / real(6)), np.full_like(z, 0.5)
-    if has_fma:
-        line = (chains.fma_f32 if real is np.float32 else chains.fma_f64)(half, z, sixth)
-    else:
-        line = z * sixth + half
+    line = z * sixth + half
     gate = clip(line, real(0), real(1))
     return gate if kind == HARD_SIGMOID else z * gate
 
@@ -194,14 +191,18 @@ def test_activations(name, data_format, dtype, isa):
         case = random_case(rng, data_format=data_format, dtype=dtype)
         x, kernel, bias = case.floats(2)
         z = convolve(case, isa, x, kernel, bias)
-        expected = activation_model(*activation, z, _core.isa_has_fma(isa))
+        expected = activation_model(*activation, z)
         assert expected.dtype == z.dtype
         shape = plan_of(case).out_shape
         y = Guarded(shape, dtype, gaps=(3, 2), at_end=bool(rng.integers(2)))
         plan = plan_of(case, isa, y_strides=element_strides(y.array))
         plan.forward(case.to_layout(x), kernel, bias, y.array, activation, 2)
         assert y.gaps_are_untouched(), f"{case} {isa=} {name}"
-        assert_bits(case, case.to_last(y.array), expected, f"{isa=} {name}")
+        if ACTIVATION_ULPS.get(name, 0) == 0:
+            assert_bits(case, case.to_last(y.array), expected, f"{isa=} {name}")
+        else:
+            bound = ACTIVATION_ULPS[name] * UNIT_ROUNDOFF[dtype] * np.maximum(1, np.abs(z))
+            assert (np.abs(case.to_last(y.array) - expected) <= bound).all(), f"{case} {isa=} {name}"
 
 
 @every_isa
@@ -218,7 +219,7 @@ def test_activations_of_special_values(name, dtype, isa):
         case, isa, special.reshape(1, -1, 1), kernel, np.array([-0.0], dtype), ACTIVATIONS[name]
     )
     with np.errstate(all="ignore"):
-        expected = activation_model(*ACTIVATIONS[name], special, False)
+        expected = activation_model(*ACTIVATIONS[name], special)
         if ACTIVATION_ULPS.get(name, 0) == 0:
             assert_bits(case, y.ravel(), expected, f"{isa=} {name}")
         else:
@@ -411,7 +412,7 @@ def test_plans_reject_other_arrays():
         with pytest.raises((ValueError, TypeError)):
             plan.forward(*arrays, LINEAR, 1)
     for activation in (
-        (9, 0.0, 0.0),
+        (99, 0.0, 0.0),
         (CLIP, 1.0, 0.0),
         (CLIP, np.nan, 1.0),
         (LEAKY_RELU, np.nan, 0.0),

@@ -12,7 +12,7 @@ SMALLEST_SUBNORMAL = {"float32": 2.0**-149, "float64": 2.0**-1074}
 LARGEST = {name: float(np.finfo(name).max) for name in UNIT_ROUNDOFF}
 
 # Activations fused into the core, against the same formula in NumPy: in units of u * max(1, |z|).
-# hard_sigmoid multiplies by 1/6 where the formula divides, and rounds once less.
+# The core computes hard_sigmoid from z + 3, which does not cancel as z / 6 + 1/2 does.
 ACTIVATION_ULPS = {
     "linear": 0,
     "relu": 0,
@@ -35,3 +35,18 @@ def forward_bound(kernel_size: int, magnitude: np.ndarray, dtype) -> np.ndarray:
     name = np.dtype(dtype).name
     tiny = kernel_size * SMALLEST_SUBNORMAL[name]
     return (kernel_size + 2) * UNIT_ROUNDOFF[name] * np.asarray(magnitude, np.float64) + tiny
+
+
+def fft_bound(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> float:
+    """Largest error of any output by FFT; x is (batch, steps, channels).
+
+    A transform of n steps has a relative error below ``4 * log2(n) * u`` in the Euclidean norm
+    (Higham, section 24.1, with precomputed factors of that accuracy), there are two in a row, and a
+    product of spectra back in time is at most ``norm(x) * norm(kernel)``; the norm of the whole
+    signal stands for that of a block. Storing the result rounds once more.
+    """
+    steps = max(1 << 18, 8 * kernel.shape[0])  # a transform is not longer
+    norms = np.linalg.norm(x.astype(np.float64), axis=1).max(initial=0)
+    norms *= np.linalg.norm(kernel.astype(np.float64), axis=0).max(initial=0)
+    largest = 0 if bias is None else np.abs(bias).max(initial=0)
+    return UNIT_ROUNDOFF[x.dtype.name] * (8 * np.log2(steps) * norms + 2 * largest)

@@ -86,13 +86,31 @@ typedef struct dwconv_problem {
     int32_t layout, dtype;
 } dwconv_problem;
 
-/* Elementwise functions that may be fused into the forward pass.  NaN in, NaN out, for all of them. */
+/* Elementwise functions that may be fused into the forward pass. */
 typedef enum dwconv_activation_kind {
     DWCONV_LINEAR = 0,
-    DWCONV_CLIP,         /* min(max(z, alpha), beta): relu is (0, inf), relu6 (0, 6), hard_tanh (-1, 1) */
-    DWCONV_LEAKY_RELU,   /* z >= 0 ? z : alpha * z */
-    DWCONV_HARD_SIGMOID, /* clip(z / 6 + 1/2, 0, 1) */
-    DWCONV_HARD_SILU     /* z * clip(z / 6 + 1/2, 0, 1) */
+    DWCONV_CLIP,           /* min(max(z, alpha), beta): relu is (0, inf), relu6 (0, 6), hard_tanh (-1, 1) */
+    DWCONV_LEAKY_RELU,     /* z >= 0 ? z : alpha * z */
+    DWCONV_HARD_SIGMOID,   /* clip(z / 6 + 1/2, 0, 1) */
+    DWCONV_HARD_SILU,      /* z * clip(z / 6 + 1/2, 0, 1) */
+    DWCONV_SIGMOID,        /* 1 / (1 + exp(-z)) */
+    DWCONV_SILU,           /* z / (1 + exp(-z)) */
+    DWCONV_TANH,           /* tanh(z) */
+    DWCONV_GELU,           /* z/2 * (1 + erf(z / sqrt 2)) */
+    DWCONV_GELU_TANH,      /* z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))) */
+    DWCONV_EXPONENTIAL,    /* exp(z) */
+    DWCONV_ELU,            /* z >= 0 ? z : alpha * (exp(z) - 1) */
+    DWCONV_SELU,           /* 1.0507009873554805 * (z >= 0 ? z : 1.6732632423543772 * (exp(z) - 1)) */
+    DWCONV_CELU,           /* z >= 0 ? z : alpha * (exp(z / alpha) - 1); alpha > 0 */
+    DWCONV_SOFTPLUS,       /* log(1 + exp(z)) */
+    DWCONV_LOG_SIGMOID,    /* -log(1 + exp(-z)) */
+    DWCONV_MISH,           /* z * tanh(log(1 + exp(z))) */
+    DWCONV_SOFTSIGN,       /* z / (1 + |z|) */
+    DWCONV_SOFT_SHRINK,    /* z > alpha ? z - alpha : z < -alpha ? z + alpha : 0; alpha >= 0 */
+    DWCONV_HARD_SHRINK,    /* |z| > alpha ? z : 0 */
+    DWCONV_THRESHOLD,      /* z > alpha ? z : beta */
+    DWCONV_SPARSE_SIGMOID, /* clip(z / 2 + 1/2, 0, 1) */
+    DWCONV_SPARSE_PLUS     /* z <= -1 ? 0 : z < 1 ? (z + 1)^2 / 4 : z */
 } dwconv_activation_kind;
 
 typedef struct dwconv_activation {
@@ -145,7 +163,8 @@ DWCONV_API const char *dwconv_default_isa(void);                 /* NULL if DWCO
 DWCONV_API const char *dwconv_isa_name(int index);               /* usable tables, best first; NULL past the end */
 DWCONV_API int dwconv_isa_has_fma(const char *isa);              /* 1: takes part in the same-bits promise */
 DWCONV_API int dwconv_has_openmp(void);
-/* True in a child process forked after this library was loaded: the built-in runner then stays serial. */
+/* True in a child process forked after this library was loaded: the built-in runner then stays serial.
+ * Without OpenMP it always is, and this is 0. */
 DWCONV_API int dwconv_forked(void);
 
 #ifdef __cplusplus

@@ -127,16 +127,6 @@ DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t
                          const int R, const int REUSE, const int tail)
 {
     VEC acc[8];
-    T *y = (T *)job->y + row * job->y_row + lane;
-    /* What comes from beyond the second-level cache should be on its way while the taps are multiplied. */
-    if (job->ahead) {
-        const uintptr_t ahead = (uintptr_t)job->ahead + (uintptr_t)(row * job->ahead_row + lane) * sizeof(T);
-        DW_UNROLL
-        for (int r = 0; r < R; r++) {
-            DW_PREFETCH(ahead + (uintptr_t)(r * job->ahead_row) * sizeof(T));
-            DW_PREFETCH_WRITE(y + r * job->y_row);
-        }
-    }
     if (job->init) {
         const T *init = (const T *)job->init + row * job->init_row + lane;
         DW_UNROLL
@@ -161,6 +151,7 @@ DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t
         V(clipped)(acc, job, row, lane, lanes, t.full_hi, t.hi, R, tail);
     }
 
+    T *y = (T *)job->y + row * job->y_row + lane;
     DW_UNROLL
     for (int r = 0; r < R; r++) {
         if (tail)

@@ -6,8 +6,6 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_INLINE static inline __attribute__((always_inline))
-#define DW_PREFETCH(address) __builtin_prefetch((const void *)(address))
-#define DW_PREFETCH_WRITE(address) __builtin_prefetch((const void *)(address), 1)
 #if defined(__clang__)
 #define DW_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -15,8 +13,6 @@
 #endif
 #else
 #define DW_INLINE static __forceinline
-#define DW_PREFETCH(address) ((void)(address))
-#define DW_PREFETCH_WRITE(address) ((void)(address))
 #define DW_UNROLL
 #endif
 

@@ -23,8 +23,6 @@ typedef struct dw_rows {
     ptrdiff_t rows, lanes, taps;
     int clip;
     int64_t start, advance, dilation, limit;
-    const void *ahead; /* NULL, or rows of x that the caller will want next: fetched while multiplying */
-    ptrdiff_t ahead_row;
 } dw_rows;
 
 /* An elementwise function over a block of rows; source and destination may be the same. */

@@ -11,6 +11,8 @@
 enum { LANES_F32 = 8, LANES_F64 = 4 };
 typedef __m256 vec_f32;
 typedef __m256d vec_f64;
+typedef __m256 mask_f32;
+typedef __m256d mask_f64;
 
 /* The first n of a vector's elements: a window into ones followed by zeros. */
 static inline __m256i tail_mask_f32(ptrdiff_t n)
@@ -39,9 +41,21 @@ static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm256_mul_ps(a, b)
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm256_max_ps(lo, z); }
 static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return _mm256_min_ps(hi, z); }
-static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b)
+static inline vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm256_add_ps(a, b); }
+static inline vec_f32 sub_f32(vec_f32 a, vec_f32 b) { return _mm256_sub_ps(a, b); }
+static inline vec_f32 div_f32(vec_f32 a, vec_f32 b) { return _mm256_div_ps(a, b); }
+static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fnmadd_ps(a, b, c); }
+static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
+static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return _mm256_blendv_ps(b, a, m); }
+static inline vec_f32 abs_f32(vec_f32 a) { return _mm256_andnot_ps(set1_f32(-0.0f), a); }
+static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s)
 {
-    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(z, _mm256_setzero_ps(), _CMP_LT_OQ));
+    return _mm256_or_ps(abs_f32(a), _mm256_and_ps(set1_f32(-0.0f), s));
+}
+static inline vec_f32 exponent_f32(vec_f32 y)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(y), 23));
 }
 static inline void leave_f32(void) {}
 
@@ -89,9 +103,21 @@ static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm256_mul_pd(a, b)
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm256_max_pd(lo, z); }
 static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return _mm256_min_pd(hi, z); }
-static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b)
+static inline vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm256_add_pd(a, b); }
+static inline vec_f64 sub_f64(vec_f64 a, vec_f64 b) { return _mm256_sub_pd(a, b); }
+static inline vec_f64 div_f64(vec_f64 a, vec_f64 b) { return _mm256_div_pd(a, b); }
+static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fnmadd_pd(a, b, c); }
+static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
+static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
+static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return _mm256_blendv_pd(b, a, m); }
+static inline vec_f64 abs_f64(vec_f64 a) { return _mm256_andnot_pd(set1_f64(-0.0), a); }
+static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 {
-    return _mm256_blendv_pd(b, a, _mm256_cmp_pd(z, _mm256_setzero_pd(), _CMP_LT_OQ));
+    return _mm256_or_pd(abs_f64(a), _mm256_and_pd(set1_f64(-0.0), s));
+}
+static inline vec_f64 exponent_f64(vec_f64 y)
+{
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(y), 52));
 }
 static inline void leave_f64(void) {}
 

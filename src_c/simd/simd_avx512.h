@@ -11,6 +11,8 @@
 enum { LANES_F32 = 16, LANES_F64 = 8 };
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
+typedef __mmask16 mask_f32;
+typedef __mmask8 mask_f64;
 
 static inline __mmask16 tail_mask_f32(ptrdiff_t n) { return (__mmask16)((1u << n) - 1); }
 static inline __mmask8 tail_mask_f64(ptrdiff_t n) { return (__mmask8)((1u << n) - 1); }
@@ -25,9 +27,22 @@ static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm512_mul_ps(a, b)
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm512_max_ps(lo, z); }
 static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return _mm512_min_ps(hi, z); }
-static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b)
+static inline vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm512_add_ps(a, b); }
+static inline vec_f32 sub_f32(vec_f32 a, vec_f32 b) { return _mm512_sub_ps(a, b); }
+static inline vec_f32 div_f32(vec_f32 a, vec_f32 b) { return _mm512_div_ps(a, b); }
+static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fnmadd_ps(a, b, c); }
+static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
+static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return _mm512_mask_mov_ps(b, m, a); }
+static inline vec_f32 abs_f32(vec_f32 a) { return _mm512_abs_ps(a); }
+static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s)
 {
-    return _mm512_mask_mov_ps(b, _mm512_cmp_ps_mask(z, _mm512_setzero_ps(), _CMP_LT_OQ), a);
+    const __m512i sign = _mm512_castps_si512(_mm512_set1_ps(-0.0f));
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(sign, _mm512_castps_si512(s), _mm512_castps_si512(a), 0xca));
+}
+static inline vec_f32 exponent_f32(vec_f32 y)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(y), 23));
 }
 static inline void leave_f32(void) {}
 
@@ -73,9 +88,22 @@ static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm512_mul_pd(a, b)
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
 static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm512_max_pd(lo, z); }
 static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return _mm512_min_pd(hi, z); }
-static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b)
+static inline vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm512_add_pd(a, b); }
+static inline vec_f64 sub_f64(vec_f64 a, vec_f64 b) { return _mm512_sub_pd(a, b); }
+static inline vec_f64 div_f64(vec_f64 a, vec_f64 b) { return _mm512_div_pd(a, b); }
+static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fnmadd_pd(a, b, c); }
+static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
+static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return _mm512_mask_mov_pd(b, m, a); }
+static inline vec_f64 abs_f64(vec_f64 a) { return _mm512_abs_pd(a); }
+static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 {
-    return _mm512_mask_mov_pd(b, _mm512_cmp_pd_mask(z, _mm512_setzero_pd(), _CMP_LT_OQ), a);
+    const __m512i sign = _mm512_castpd_si512(_mm512_set1_pd(-0.0));
+    return _mm512_castsi512_pd(_mm512_ternarylogic_epi64(sign, _mm512_castpd_si512(s), _mm512_castpd_si512(a), 0xca));
+}
+static inline vec_f64 exponent_f64(vec_f64 y)
+{
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(y), 52));
 }
 static inline void leave_f64(void) {}
 

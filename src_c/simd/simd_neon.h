@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * NEON, the baseline of aarch64: the vocabulary of simd_scalar.h over 16-byte vectors.  above, below and
- * select_negative are compares and selects, because the max and min of NEON order zeros. */
+ * NEON, the baseline of aarch64: the vocabulary of simd_scalar.h over 16-byte vectors.  above and
+ * below are compares and selects, because the max and min of NEON order zeros. */
 #include <string.h>
 
 enum { LANES_F32 = 4, LANES_F64 = 2 };
 typedef float32x4_t vec_f32;
 typedef float64x2_t vec_f64;
+typedef uint32x4_t mask_f32;
+typedef uint64x2_t mask_f64;
 
 static inline vec_f32 zero_f32(void) { return vdupq_n_f32(0); }
 static inline vec_f32 set1_f32(float v) { return vdupq_n_f32(v); }
@@ -28,7 +30,19 @@ static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return vmulq_f32(a, b); }
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmaq_f32(c, a, b); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return vbslq_f32(vcgtq_f32(lo, z), lo, z); }
 static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return vbslq_f32(vcltq_f32(hi, z), hi, z); }
-static inline vec_f32 select_negative_f32(vec_f32 z, vec_f32 a, vec_f32 b) { return vbslq_f32(vcltzq_f32(z), a, b); }
+static inline vec_f32 add_f32(vec_f32 a, vec_f32 b) { return vaddq_f32(a, b); }
+static inline vec_f32 sub_f32(vec_f32 a, vec_f32 b) { return vsubq_f32(a, b); }
+static inline vec_f32 div_f32(vec_f32 a, vec_f32 b) { return vdivq_f32(a, b); }
+static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmsq_f32(c, a, b); }
+static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
+static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return vcltq_f32(a, b); }
+static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return vbslq_f32(m, a, b); }
+static inline vec_f32 abs_f32(vec_f32 a) { return vabsq_f32(a); }
+static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s) { return vbslq_f32(vdupq_n_u32(UINT32_C(1) << 31), s, a); }
+static inline vec_f32 exponent_f32(vec_f32 y)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(y), 23));
+}
 static inline void leave_f32(void) {}
 static inline void transpose_f32(vec_f32 *v)
 {
@@ -59,7 +73,19 @@ static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return vmulq_f64(a, b); }
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmaq_f64(c, a, b); }
 static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return vbslq_f64(vcgtq_f64(lo, z), lo, z); }
 static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return vbslq_f64(vcltq_f64(hi, z), hi, z); }
-static inline vec_f64 select_negative_f64(vec_f64 z, vec_f64 a, vec_f64 b) { return vbslq_f64(vcltzq_f64(z), a, b); }
+static inline vec_f64 add_f64(vec_f64 a, vec_f64 b) { return vaddq_f64(a, b); }
+static inline vec_f64 sub_f64(vec_f64 a, vec_f64 b) { return vsubq_f64(a, b); }
+static inline vec_f64 div_f64(vec_f64 a, vec_f64 b) { return vdivq_f64(a, b); }
+static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmsq_f64(c, a, b); }
+static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
+static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return vcltq_f64(a, b); }
+static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return vbslq_f64(m, a, b); }
+static inline vec_f64 abs_f64(vec_f64 a) { return vabsq_f64(a); }
+static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s) { return vbslq_f64(vdupq_n_u64(UINT64_C(1) << 63), s, a); }
+static inline vec_f64 exponent_f64(vec_f64 y)
+{
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(y), 52));
+}
 static inline void leave_f64(void) {}
 static inline void transpose_f64(vec_f64 *v)
 {

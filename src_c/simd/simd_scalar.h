@@ -5,9 +5,14 @@
  *
  *   zero set1 load store            unaligned, whole vectors
  *   load_tail store_tail            the first n elements, 0 < n <= LANES, and no other; missing ones load as 0
- *   mul fma                         fma(a, b, c) = a*b + c, rounded once where the CPU can
+ *   add sub mul div                 rounded once
+ *   fma(a, b, c) fnma(a, b, c)      c + a*b and c - a*b, rounded once where the CPU can
+ *   fnma_exact(a, b, c)             c - a*b where a*b is almost c: rounded once everywhere (the product must not
+ *                                   overflow, nor be so small that its lower half is subnormal)
  *   above(z, lo) below(z, hi)       lo > z ? lo : z and hi < z ? hi : z; keep NaN and the sign of zero
- *   select_negative(z, a, b)        z < 0 ? a : b
+ *   less(a, b) select(m, a, b)      a < b, false for NaN; m ? a : b
+ *   abs(a) copysign(a, s)           bit operations; the magnitude of a with the sign of s
+ *   exponent(y)                     the lowest bits of y shifted into its exponent field, zeros below
  *   transpose                       LANES vectors of LANES elements, in place
  *   leave                           called before code of another set runs */
 #include <math.h>
@@ -26,13 +31,59 @@
 
 enum { LANES_F32 = 4, LANES_F64 = 4 };
 
-#define SCALAR_VOCABULARY(T, S, FMA)                                                                                 \
+/* c - a*b for a*b close to c.  In double, products of floats are exact. */
+static inline float scalar_fnma_exact_f32(float a, float b, float c) { return (float)((double)c - (double)a * b); }
+
+/* The upper half of a significand. */
+static inline double scalar_upper_half(double a)
+{
+    uint64_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    bits &= ~(uint64_t)0x7ffffff;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+
+/* Dekker, "A floating-point technique for extending the available precision", 1971: products of halves are exact. */
+static inline double scalar_fnma_exact_f64(double a, double b, double c)
+{
+#if SCALAR_HAS_FMA
+    return fma(-a, b, c);
+#else
+    const double a1 = scalar_upper_half(a), a0 = a - a1, b1 = scalar_upper_half(b), b0 = b - b1;
+    const double p = a * b, e = ((a1 * b1 - p) + a1 * b0 + a0 * b1) + a0 * b0;
+    return (c - p) - e;
+#endif
+}
+
+/* A function on vectors that computes `expression` for each lane i. */
+#define LANEWISE(S, declaration, expression)                                                                         \
+    static inline vec_##S declaration                                                                                \
+    {                                                                                                                \
+        vec_##S v;                                                                                                   \
+        for (int i = 0; i < 4; i++)                                                                                  \
+            v.at[i] = expression;                                                                                    \
+        return v;                                                                                                    \
+    }
+
+#define SCALAR_VOCABULARY(T, S, BITS, EXPONENT_BIT, FMA, ABS, COPYSIGN)                                              \
     typedef struct vec_##S {                                                                                         \
         T at[4];                                                                                                     \
     } vec_##S;                                                                                                       \
-    static inline vec_##S zero_##S(void) { return (vec_##S){{0, 0, 0, 0}}; }                                         \
-    static inline vec_##S set1_##S(T v) { return (vec_##S){{v, v, v, v}}; }                                          \
-    static inline vec_##S load_##S(const T *p) { return (vec_##S){{p[0], p[1], p[2], p[3]}}; }                       \
+    typedef struct mask_##S {                                                                                        \
+        int at[4];                                                                                                   \
+    } mask_##S;                                                                                                      \
+    static inline T scalar_exponent_##S(T y)                                                                         \
+    {                                                                                                                \
+        BITS bits;                                                                                                   \
+        memcpy(&bits, &y, sizeof y);                                                                                 \
+        bits <<= EXPONENT_BIT;                                                                                       \
+        memcpy(&y, &bits, sizeof y);                                                                                 \
+        return y;                                                                                                    \
+    }                                                                                                                \
+    LANEWISE(S, zero_##S(void), 0)                                                                                   \
+    LANEWISE(S, set1_##S(T a), a)                                                                                    \
+    LANEWISE(S, load_##S(const T *p), p[i])                                                                          \
     static inline void store_##S(T *p, vec_##S v) { memcpy(p, v.at, sizeof v.at); }                                  \
     static inline vec_##S load_tail_##S(const T *p, ptrdiff_t n)                                                     \
     {                                                                                                                \
@@ -41,32 +92,25 @@ enum { LANES_F32 = 4, LANES_F64 = 4 };
         return v;                                                                                                    \
     }                                                                                                                \
     static inline void store_tail_##S(T *p, vec_##S v, ptrdiff_t n) { memcpy(p, v.at, (size_t)n * sizeof *p); }      \
-    static inline vec_##S mul_##S(vec_##S a, vec_##S b)                                                              \
+    LANEWISE(S, add_##S(vec_##S a, vec_##S b), a.at[i] + b.at[i])                                                    \
+    LANEWISE(S, sub_##S(vec_##S a, vec_##S b), a.at[i] - b.at[i])                                                    \
+    LANEWISE(S, mul_##S(vec_##S a, vec_##S b), a.at[i] * b.at[i])                                                    \
+    LANEWISE(S, div_##S(vec_##S a, vec_##S b), a.at[i] / b.at[i])                                                    \
+    LANEWISE(S, fma_##S(vec_##S a, vec_##S b, vec_##S c), FMA(a.at[i], b.at[i], c.at[i]))                            \
+    LANEWISE(S, fnma_##S(vec_##S a, vec_##S b, vec_##S c), FMA(-a.at[i], b.at[i], c.at[i]))                          \
+    LANEWISE(S, fnma_exact_##S(vec_##S a, vec_##S b, vec_##S c), scalar_fnma_exact_##S(a.at[i], b.at[i], c.at[i]))   \
+    LANEWISE(S, above_##S(vec_##S z, vec_##S lo), lo.at[i] > z.at[i] ? lo.at[i] : z.at[i])                           \
+    LANEWISE(S, below_##S(vec_##S z, vec_##S hi), hi.at[i] < z.at[i] ? hi.at[i] : z.at[i])                           \
+    LANEWISE(S, select_##S(mask_##S m, vec_##S a, vec_##S b), m.at[i] ? a.at[i] : b.at[i])                           \
+    LANEWISE(S, abs_##S(vec_##S a), ABS(a.at[i]))                                                                    \
+    LANEWISE(S, copysign_##S(vec_##S a, vec_##S s), COPYSIGN(a.at[i], s.at[i]))                                      \
+    LANEWISE(S, exponent_##S(vec_##S y), scalar_exponent_##S(y.at[i]))                                               \
+    static inline mask_##S less_##S(vec_##S a, vec_##S b)                                                            \
     {                                                                                                                \
-        return (vec_##S){{a.at[0] * b.at[0], a.at[1] * b.at[1], a.at[2] * b.at[2], a.at[3] * b.at[3]}};              \
-    }                                                                                                                \
-    static inline vec_##S fma_##S(vec_##S a, vec_##S b, vec_##S c)                                                   \
-    {                                                                                                                \
-        return (vec_##S){{FMA(a.at[0], b.at[0], c.at[0]), FMA(a.at[1], b.at[1], c.at[1]),                            \
-                          FMA(a.at[2], b.at[2], c.at[2]), FMA(a.at[3], b.at[3], c.at[3])}};                          \
-    }                                                                                                                \
-    static inline vec_##S above_##S(vec_##S z, vec_##S lo)                                                           \
-    {                                                                                                                \
+        mask_##S m;                                                                                                  \
         for (int i = 0; i < 4; i++)                                                                                  \
-            z.at[i] = lo.at[i] > z.at[i] ? lo.at[i] : z.at[i];                                                       \
-        return z;                                                                                                    \
-    }                                                                                                                \
-    static inline vec_##S below_##S(vec_##S z, vec_##S hi)                                                           \
-    {                                                                                                                \
-        for (int i = 0; i < 4; i++)                                                                                  \
-            z.at[i] = hi.at[i] < z.at[i] ? hi.at[i] : z.at[i];                                                       \
-        return z;                                                                                                    \
-    }                                                                                                                \
-    static inline vec_##S select_negative_##S(vec_##S z, vec_##S a, vec_##S b)                                       \
-    {                                                                                                                \
-        for (int i = 0; i < 4; i++)                                                                                  \
-            z.at[i] = z.at[i] < 0 ? a.at[i] : b.at[i];                                                               \
-        return z;                                                                                                    \
+            m.at[i] = a.at[i] < b.at[i];                                                                             \
+        return m;                                                                                                    \
     }                                                                                                                \
     static inline void transpose_##S(vec_##S *v)                                                                     \
     {                                                                                                                \
@@ -79,6 +123,7 @@ enum { LANES_F32 = 4, LANES_F64 = 4 };
     }                                                                                                                \
     static inline void leave_##S(void) {}
 
-SCALAR_VOCABULARY(float, f32, SCALAR_FMA_F32)
-SCALAR_VOCABULARY(double, f64, SCALAR_FMA_F64)
+SCALAR_VOCABULARY(float, f32, uint32_t, 23, SCALAR_FMA_F32, fabsf, copysignf)
+SCALAR_VOCABULARY(double, f64, uint64_t, 52, SCALAR_FMA_F64, fabs, copysign)
 #undef SCALAR_VOCABULARY
+#undef LANEWISE

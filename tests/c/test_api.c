@@ -206,7 +206,7 @@ static void check_calls(void)
     expect_activation(DWCONV_CLIP, NAN, 1, DWCONV_ERROR_ACTIVATION);
     expect_activation(DWCONV_CLIP, 0, NAN, DWCONV_ERROR_ACTIVATION);
     expect_activation(DWCONV_LEAKY_RELU, NAN, 0, DWCONV_ERROR_ACTIVATION);
-    expect_activation(DWCONV_HARD_SILU + 1, 0, 0, DWCONV_ERROR_ACTIVATION);
+    expect_activation(DWCONV_SPARSE_PLUS + 1, 0, 0, DWCONV_ERROR_ACTIVATION);
     expect_activation(-1, 0, 0, DWCONV_ERROR_ACTIVATION);
 }
 
