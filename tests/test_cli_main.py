@@ -173,18 +173,24 @@ def test_failure_in_a_later_block(folder, capsys, monkeypatch, error, status, li
 def test_interrupt_from_outside(folder):
     shape = (50_000_000, 3)
     np.lib.format.open_memmap(folder / "in.npy", "w+", np.float32, shape).flush()  # sparse
-    process = subprocess.Popen(command_line(*arguments(folder, "--block", "50")),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A background job of a shell ignores SIGINT, and so would its children.
+    with subprocess.Popen(command_line(*arguments(folder, "--block", "50")), text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
+        out, err = interrupt_once_it_writes(process, folder)
+    assert (process.returncode, out, err) == (130, "", "dwconv: interrupted\n")
+    assert_untouched(folder)
+
+
+def interrupt_once_it_writes(process, folder):
     try:
         while process.poll() is None and not any(n.endswith(".tmp") for n in files_in(folder)):
             time.sleep(0.01)
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        return process.communicate(timeout=30)
     finally:
         process.kill()
-    assert (process.returncode, out, err) == (130, "", "dwconv: interrupted\n")
-    assert_untouched(folder)
 
 
 @posix
