@@ -42,6 +42,7 @@ class WorkerProcess:
 
     def __init__(self, peer: str, threads: int, log: Path) -> None:
         self.peer = peer
+        log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as stderr:
             self._process = subprocess.Popen(
                 [python_of(PEERS[peer].environment), "-m", "benchmarks.worker"],
