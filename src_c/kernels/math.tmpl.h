@@ -166,11 +166,13 @@ DW_INLINE VEC V(gelu)(VEC z)
 DW_INLINE VEC V(gelu_tanh)(VEC z)
 {
     enum { BIAS = V(exponent_bias) - V(guard) };
-    const VEC first = V(set1)(V(gelu_first)), third = V(set1)(-V(gelu_third));
-    const VEC q = V(mul)(z, z), w = V(fnma)(q, third, first);
-    const VEC low = V(fma)(q, V(set1)(V(gelu_third_low)), V(set1)(V(gelu_first_low)));
-    const VEC missed = V(fnma_exact)(q, third, V(sub)(first, w)); /* by w; the difference is exact */
-    const VEC w_rest = V(fma)(V(fnma_exact)(z, z, q), third, V(add)(missed, low));
+    const VEC first = V(set1)(V(gelu_first)), third = V(set1)(V(gelu_third));
+    const VEC q = V(mul)(z, z), q_excess = V(fnma_exact)(z, z, q);
+    const VEC p = V(mul)(q, third), p_excess = V(fnma_exact)(q, third, p);
+    const VEC w = V(add)(p, first);
+    VEC w_rest = V(sub)(V(add)(V(sub)(first, w), p), p_excess);
+    w_rest = V(add)(w_rest, V(fma)(q, V(set1)(V(gelu_third_low)), V(set1)(V(gelu_first_low))));
+    w_rest = V(fnma)(q_excess, third, w_rest);
     const VEC v = V(mul)(z, w), v_excess = V(fnma)(z, w_rest, V(fnma_exact)(z, w, v));
     const VEC x = V(below)(v, V(set1)(V(sigmoid_highest))), power = V(nearest_power)(x, -1, BIAS);
     const VEC m = V(expm1_small)(V(remainder_exact)(x, v_excess, power, -1, BIAS), -1);
