@@ -12,16 +12,21 @@ from dwconv.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
     from dwconv import config, constraints, initializers, regularizers
+    from dwconv.causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv_with_state
     from dwconv.diagnostics import show_config
     from dwconv.layer import DepthwiseConv1D
     from dwconv.layer_serialization import deserialize, serialize
     from dwconv.npz import load_layer, save_layer
     from dwconv.random import set_random_seed
+    from dwconv.sequences import output_lengths
 
 __all__ = [
     "DepthwiseConv1D",
     "__version__",
     "activations",
+    "causal_conv1d_fn",
+    "causal_conv1d_update",
+    "causal_conv_with_state",
     "config",
     "constraints",
     "depthwise_conv1d",
@@ -31,6 +36,7 @@ __all__ = [
     "initializers",
     "load_layer",
     "num_threads",
+    "output_lengths",
     "regularizers",
     "save_layer",
     "serialize",
@@ -42,8 +48,12 @@ __all__ = [
 # Imported when first asked for, so that those who only filter do not wait for what only layers need.
 _LATER = {
     "DepthwiseConv1D": "layer",
+    "causal_conv1d_fn": "causal_conv1d",
+    "causal_conv1d_update": "causal_conv1d",
+    "causal_conv_with_state": "causal_conv1d",
     "deserialize": "layer_serialization",
     "load_layer": "npz",
+    "output_lengths": "sequences",
     "save_layer": "npz",
     "serialize": "layer_serialization",
     "set_random_seed": "random",

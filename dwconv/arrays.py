@@ -112,7 +112,9 @@ def contiguous(array: np.ndarray, name: str) -> np.ndarray:
     return _allocating(lambda: array.copy(order="C"), array.shape, array.dtype, f"a copy of `{name}`")
 
 
-def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...]) -> None:
+def check_out(
+    out: object, shape: tuple[int, ...], dtype: np.dtype, inputs: tuple[np.ndarray | None, ...], name: str = "out"
+) -> None:
     """Raises unless `out` can take a result of this shape and dtype: writable, and apart from all inputs.
 
     Raises
@@ -123,18 +125,18 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype, inputs: tupl
         Otherwise.
     """
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"`out` must be a numpy.ndarray, received out of type {type(out).__name__}")
+        raise TypeError(f"`{name}` must be a numpy.ndarray, received {name} of type {type(out).__name__}")
     if out.dtype != dtype:
-        raise ValueError(f"`out` must have the dtype of the result, {dtype}, received out.dtype={out.dtype}")
+        raise ValueError(f"`{name}` must have the dtype of the result, {dtype}, received {name}.dtype={out.dtype}")
     if out.shape != shape:
-        raise ValueError(f"`out` must have the shape of the output, {shape}, received out.shape={out.shape}")
+        raise ValueError(f"`{name}` must have the shape of the output, {shape}, received {name}.shape={out.shape}")
     if not out.flags.writeable:
-        raise ValueError("`out` must be writable, received a read-only array")
+        raise ValueError(f"`{name}` must be writable, received a read-only array")
     if _overlaps_itself(out):
-        raise ValueError(f"`out` must not overlap itself, received out.strides={out.strides} with out.shape={shape}")
+        raise ValueError(f"`{name}` must not overlap itself, received {name}.strides={out.strides} with {name}.shape={shape}")
     for array in inputs:
         if array is not None and np.may_share_memory(out, array) and _shares_memory(out, array):
-            raise ValueError("`out` must not overlap an input or the weights, received overlapping memory")
+            raise ValueError(f"`{name}` must not overlap an input or the weights, received overlapping memory")
 
 
 def _shares_memory(a: np.ndarray, b: np.ndarray) -> bool:

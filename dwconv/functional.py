@@ -53,6 +53,9 @@ def depthwise_conv1d(
     out: np.ndarray | None = None,
     num_threads: int | None = None,
     method: str = "auto",
+    lengths: object = None,
+    cu_seqlens: object = None,
+    seq_idx: object = None,
 ) -> np.ndarray:
     """Convolves every channel with filters of its own.
 
@@ -88,6 +91,15 @@ def depthwise_conv1d(
         result (in float64 before NumPy 2.0): faster for long kernels, and not bit-identical to direct.  ``"auto"``
         takes the FFT for kernels of 500 taps and more, however few outputs there are, and direct if an output would
         not be finite.
+    lengths : array of int, shape (batch,), optional
+        Steps of each batch item; the rest is padding, which is never read.  Each item gets the bits it would have
+        alone; its output steps are those of its own length (`dwconv.output_lengths`), and zeros follow them.
+    cu_seqlens : array of int, shape (sequences + 1,), optional
+        Sequences lie one behind the other in a batch of 1: the first step of each, and after the last one the number of
+        steps.  So do their outputs.
+    seq_idx : array of int, shape (batch, steps), optional
+        The number of the sequence each step belongs to, for calls with an output step for every input step.  Steps
+        with a negative number belong to none and have zeros as outputs.
 
     Returns
     -------
@@ -124,6 +136,14 @@ def depthwise_conv1d(
     key = None
     # True and 1.0 equal 1, hence the exact types.  Everything else that could be wrong with a call of known shape and
     # options is noticed by the plan, and explained on the long way.
+    if not (lengths is cu_seqlens is seq_idx is None):
+        from dwconv.sequences import convolve_sequences
+
+        return convolve_sequences(
+            x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+            activation=activation, out=out, num_threads=num_threads, method=method, lengths=lengths,
+            cu_seqlens=cu_seqlens, seq_idx=seq_idx,
+        )  # fmt: skip
     if type(x) is type(kernel) is ndarray and type(strides) is type(dilation_rate) is int and type(padding) is str:
         dtype = x.dtype
         key = (x.shape, kernel.shape, dtype.char, strides, padding, dilation_rate, data_format, activation, method)
