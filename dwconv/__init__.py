@@ -11,7 +11,7 @@ from dwconv.functional import depthwise_conv1d
 from dwconv.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from dwconv import config, constraints, initializers, regularizers
+    from dwconv import config, constraints, initializers, optimizers, regularizers
     from dwconv.causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv_with_state
     from dwconv.diagnostics import show_config
     from dwconv.layer import DepthwiseConv1D
@@ -36,6 +36,7 @@ __all__ = [
     "initializers",
     "load_layer",
     "num_threads",
+    "optimizers",
     "output_lengths",
     "regularizers",
     "save_layer",
@@ -59,7 +60,7 @@ _LATER = {
     "set_random_seed": "random",
     "show_config": "diagnostics",
 }
-_MODULES_LATER = ("config", "constraints", "initializers", "regularizers")
+_MODULES_LATER = ("config", "constraints", "initializers", "optimizers", "regularizers")
 
 
 def __getattr__(name: str) -> object:

@@ -119,6 +119,43 @@ class Variable(NDArrayOperatorsMixin):
         self.regularizer = regularizer
         self.constraint = constraint
 
+    @classmethod
+    def of(
+        cls,
+        value: object,
+        *,
+        name: str = "variable",
+        trainable: bool = True,
+        regularizer: Callable | None = None,
+        constraint: Callable | None = None,
+    ) -> "Variable":
+        """A variable that belongs to no layer, for the other weights of a model.
+
+        Parameters
+        ----------
+        value : array_like
+            Copied. float64 stays, everything else becomes float32.
+        name : str, default "variable"
+        trainable : bool, default True
+        regularizer, constraint : callable, optional
+
+        Raises
+        ------
+        TypeError
+            If `value` does not hold real numbers.
+        """
+        array = weight_array(value, name, np.float64 if _is_double(value) else np.float32)
+        group = WeightGroup([array])
+        return cls(
+            group,
+            0,
+            name=name,
+            path=name,
+            trainable=trainable,
+            regularizer=regularizer,
+            constraint=constraint,
+        )
+
     @property
     def value(self) -> np.ndarray:
         """The present array, read-only: a later `assign` does not change it."""
@@ -163,14 +200,7 @@ class Variable(NDArrayOperatorsMixin):
         TypeError
             If `value` does not hold real numbers, or is masked.
         """
-        array = self.converted(value)
-        if array.shape != self.shape:
-            raise ValueError(
-                "The shape of the target variable and the shape of the target value in "
-                f"`variable.assign(value)` must match. Target variable: {self.path}, expected "
-                f"shape={self.shape}. Received: value.shape={array.shape}"
-            )
-        self._group.replace({self.index: array})
+        assign_all([(self, value)])
         return self.value
 
     def converted(self, value: object) -> np.ndarray:
@@ -182,6 +212,17 @@ class Variable(NDArrayOperatorsMixin):
             If `value` does not hold real numbers, or is masked.
         """
         return weight_array(value, self.name, self.value.dtype)
+
+    def checked(self, value: object) -> np.ndarray:
+        """`value` as an array that `assign` would accept; errors as there."""
+        array = self.converted(value)
+        if array.shape != self.shape:
+            raise ValueError(
+                "The shape of the target variable and the shape of the target value in "
+                f"`variable.assign(value)` must match. Target variable: {self.path}, expected "
+                f"shape={self.shape}. Received: value.shape={array.shape}"
+            )
+        return array
 
     def in_group(self, group: WeightGroup) -> "Variable":
         """The same variable with its value in another group, at the same index."""
@@ -226,6 +267,29 @@ class Variable(NDArrayOperatorsMixin):
             f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, "
             f"value={self.value}>"
         )
+
+
+def assign_all(pairs: Iterable[tuple[Variable, object]]) -> None:
+    """Assign to several variables: none if one value is wrong, and those of a layer in one step.
+
+    Parameters
+    ----------
+    pairs : iterable of (Variable, array_like)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Variable.assign`.
+    """
+    new: dict[WeightGroup, dict[int, np.ndarray]] = {}
+    for variable, value in pairs:
+        new.setdefault(variable._group, {})[variable.index] = variable.checked(value)
+    for group, arrays in new.items():
+        group.replace(arrays)
+
+
+def _is_double(value: object) -> bool:
+    return getattr(value, "dtype", None) == np.float64
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -10,9 +10,7 @@ from dwconv import activation_gradients, activation_layers, activations
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "keras" / "activations.npz")
 ROW_WISE = ("glu", "log_softmax", "softmax", "sparsemax")
-ELEMENTWISE = sorted(
-    {key.split("/")[0] for key in GOLDEN.files if key.endswith("/special32")}
-)
+ELEMENTWISE = sorted({key.split("/")[0] for key in GOLDEN.files if key.endswith("/special32")})
 ARGUMENTS = [
     ("relu", {"max_value": 1.5}),
     ("relu", {"negative_slope": 0.25}),
@@ -28,7 +26,8 @@ ARGUMENTS = [
     ("squareplus", {"b": 1.0}),
     ("threshold", {"threshold": 0.25, "default_value": 2.0}),
 ]
-# Relative to max(1, abs(dx)). Keras keeps the constants 0.2 and sqrt(2) in float32; its mish cancels.
+# Relative to max(1, abs(dx)). Keras keeps the constants 0.2 and sqrt(2) in float32; its mish
+# cancels.
 TOLERANCES = {"32": 1e-6, "64": 1e-14}
 COARSE = {("gelu", "64"): 1e-7, ("leaky_relu", "64"): 2e-8, ("mish", "32"): 4e-6}
 
