@@ -84,7 +84,7 @@ setup(
             "dwconv._core",
             ["dwconv/_core.pyx", *sorted(glob("src_c/*.c") + glob("src_c/isa/*.c"))],
             include_dirs=["src_c/include"],
-            depends=sorted(glob("src_c/**/*.h", recursive=True) + glob("dwconv/*.pxd")),
+            depends=sorted(glob("src_c/**/*.h", recursive=True) + glob("dwconv/*.px[di]")),
         )
     ],
     cmdclass={"build_ext": BuildCore},

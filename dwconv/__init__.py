@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dwconv import config, constraints, initializers, optimizers, regularizers
     from dwconv.causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv_with_state
     from dwconv.diagnostics import show_config
+    from dwconv.gradients import depthwise_conv1d_backward
     from dwconv.layer import DepthwiseConv1D
     from dwconv.layer_serialization import deserialize, serialize
     from dwconv.npz import load_layer, save_layer
@@ -30,6 +31,7 @@ __all__ = [
     "config",
     "constraints",
     "depthwise_conv1d",
+    "depthwise_conv1d_backward",
     "deserialize",
     "get_include",
     "get_num_threads",
@@ -52,6 +54,7 @@ _LATER = {
     "causal_conv1d_fn": "causal_conv1d",
     "causal_conv1d_update": "causal_conv1d",
     "causal_conv_with_state": "causal_conv1d",
+    "depthwise_conv1d_backward": "gradients",
     "deserialize": "layer_serialization",
     "load_layer": "npz",
     "output_lengths": "sequences",

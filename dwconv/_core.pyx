@@ -200,6 +200,9 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
             and (shape[2] <= 1 or strides[2] == item))
 
 
+include "_core_gradients.pxi"
+
+
 def isa_names():
     """Instruction sets this machine can run, best first."""
     names, index = [], 0

@@ -81,6 +81,12 @@ cdef extern from "dwconv.h" nogil:
     size_t dwconv_workspace_size(const dwconv_plan *plan, int max_threads)
     dwconv_status dwconv_forward(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
                                  const dwconv_activation *activation, void *y, const dwconv_exec *exec)
+    size_t dwconv_backward_input_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_backward_input(const dwconv_plan *plan, const void *dy, const void *w, void *dx,
+                                        const dwconv_exec *exec)
+    size_t dwconv_backward_weight_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const void *x, const void *dy, void *dw,
+                                         void *dbias, const dwconv_exec *exec)
     double dwconv_work(const dwconv_plan *plan)
     const char *dwconv_status_string(dwconv_status status)
     const char *dwconv_version()

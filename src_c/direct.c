@@ -42,7 +42,7 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part)
                 .x_row = (size_t)walk.advance * (size_t)plan->x.step,
                 .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
                 .w = call->w + lane * item,
-                .w_tap = (ptrdiff_t)plan->out_channels,
+                .w_tap = call->w_tap,
                 .init = call->bias ? call->bias + lane * item : NULL,
                 .y = y,
                 .y_row = y_row,

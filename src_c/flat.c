@@ -23,7 +23,7 @@ void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, ch
         const ptrdiff_t lanes = by_channel ? width : (ptrdiff_t)period, repeat = by_channel ? width : 1;
         if (call->bias)
             plan->kernels->repeat_lanes(call->bias + o * item, 0, 0, repeat, init + j * item, width, 1, lanes);
-        plan->kernels->repeat_lanes(call->w + o * item, (ptrdiff_t)plan->out_channels, 0, repeat, w + j * item, width,
+        plan->kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, repeat, w + j * item, width,
                                     (ptrdiff_t)p->kernel_size, lanes);
     }
 

@@ -8,25 +8,36 @@
 
 #include <math.h>
 
-/* Threads worth starting for a plan.  In integers: floating point would leave marks in the caller's status. */
-static int threads_for(const dw_plan *plan, int max_threads)
+const dwconv_exec dw_one_thread = {0};
+
+/* In integers: floating point would leave marks in the caller's status. */
+int dw_threads_for(int64_t outputs, int64_t taps, int max_threads)
 {
-    const dwconv_problem *p = &plan->problem;
-    const int64_t outputs = p->batch * p->out_steps * plan->out_channels;
-    const int64_t taps = dw_min(p->kernel_size, DW_THREAD_WORK) + DW_OUTPUT_COST;
-    const int64_t worth = outputs / dw_max(DW_THREAD_WORK / taps, 1);
+    const int64_t cost = dw_min(taps, DW_THREAD_WORK) + DW_OUTPUT_COST;
+    const int64_t worth = outputs / dw_max(DW_THREAD_WORK / cost, 1);
     if (max_threads <= 1 || worth < 2)
         return 1;
     return (int)dw_min(worth, dw_min(max_threads, dw_most_threads()));
 }
 
+static int threads_for(const dw_plan *plan, int max_threads)
+{
+    const dwconv_problem *p = &plan->problem;
+    return dw_threads_for(p->batch * p->out_steps * plan->out_channels, p->kernel_size, max_threads);
+}
+
+size_t dw_scratch_size(const dw_plan *plan, int max_threads)
+{
+    bool needed = false;
+    for (int i = 0; i < plan->regions_used; i++)
+        needed |= plan->regions[i].way != DW_DIRECT;
+    return needed ? (size_t)threads_for(plan, max_threads) * DW_WORKSPACE_BYTES + DW_ALIGN : 0;
+}
+
 size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)
 {
     const dw_plan *plan = dw_plan_of(opaque);
-    bool needed = false;
-    for (int i = 0; plan && i < plan->regions_used; i++)
-        needed |= plan->regions[i].way != DW_DIRECT;
-    return needed ? (size_t)threads_for(plan, max_threads) * DW_WORKSPACE_BYTES + DW_ALIGN : 0;
+    return plan ? dw_scratch_size(plan, max_threads) : 0;
 }
 
 void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes)
@@ -55,7 +66,7 @@ static void run_task(void *argument, int64_t index, int worker)
         .first_row = chunk * call->chunk_rows[i],
         .last_row = dw_min((chunk + 1) * call->chunk_rows[i], rows),
     };
-    char *workspace = call->workspace + (size_t)worker * DW_WORKSPACE_BYTES;
+    char *workspace = call->workspace ? call->workspace + (size_t)worker * DW_WORKSPACE_BYTES : NULL;
 
     const uint64_t state = dw_fp_state_get();
     dw_fp_state_set(dw_fp_state_default(state));
@@ -82,6 +93,20 @@ static void cut(dw_call *call, int i, int threads)
     call->chunks[i] = dw_ceil_div(rows, call->chunk_rows[i]);
 }
 
+void dw_execute(dw_call *call, const dwconv_exec *exec)
+{
+    const dw_plan *plan = call->plan;
+    const int threads = threads_for(plan, exec->max_threads);
+    int64_t tasks = 0;
+    if (exec->workspace)
+        call->workspace = dw_align(exec->workspace);
+    for (int i = 0; i < plan->regions_used; i++) {
+        cut(call, i, threads);
+        tasks += plan->regions[i].tasks_across * call->chunks[i];
+    }
+    dw_run(exec->runner, run_task, call, tasks, threads);
+}
+
 static bool activation_is_usable(const dwconv_activation *a)
 {
     switch (a->kind) {
@@ -99,7 +124,6 @@ static bool activation_is_usable(const dwconv_activation *a)
 dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const void *w, const void *bias,
                              const dwconv_activation *activation, void *y, const dwconv_exec *exec)
 {
-    static const dwconv_exec one_thread = {0};
     const dw_plan *plan = dw_plan_of(opaque);
     if (!opaque)
         return DWCONV_ERROR_NULL;
@@ -112,22 +136,14 @@ dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const voi
     if (!w || !y || (!x && plan->problem.in_steps > 0))
         return DWCONV_ERROR_NULL;
     if (!exec)
-        exec = &one_thread;
-    const size_t bytes = dwconv_workspace_size(opaque, exec->max_threads);
+        exec = &dw_one_thread;
+    const size_t bytes = dw_scratch_size(plan, exec->max_threads);
     if (bytes > 0 && (!exec->workspace || exec->workspace_bytes < bytes))
         return DWCONV_ERROR_WORKSPACE;
 
-    dw_call call = {.plan = plan, .x = x, .w = w, .bias = bias, .y = y};
+    dw_call call = {.plan = plan, .x = x, .w = w, .bias = bias, .y = y, .w_tap = (ptrdiff_t)plan->out_channels};
     if (activation)
         call.activation = *activation;
-    if (bytes > 0)
-        call.workspace = (char *)exec->workspace + (DW_ALIGN - (uintptr_t)exec->workspace % DW_ALIGN) % DW_ALIGN;
-    const int threads = threads_for(plan, exec->max_threads);
-    int64_t tasks = 0;
-    for (int i = 0; i < plan->regions_used; i++) {
-        cut(&call, i, threads);
-        tasks += plan->regions[i].tasks_across * call.chunks[i];
-    }
-    dw_run(exec->runner, run_task, &call, tasks, threads);
+    dw_execute(&call, exec);
     return DWCONV_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "include/dwconv.h"
 #include "kernels/kernels.h"
+#include "tiles.h"
 
 #include <stdbool.h>
 
@@ -46,6 +47,7 @@ typedef struct dw_plan {
     const struct dw_kernels *kernels; /* the table's kernels for this dtype */
     dw_strides x, y;
     int64_t out_channels;
+    int64_t lane_sum; /* a result is the sum over this many neighbouring output channels; 1 but for backward_input.c */
     int32_t item_bytes, regions_used;
     dw_region regions[DW_MAX_REGIONS];
 } dw_plan;
@@ -64,14 +66,30 @@ typedef struct dw_call {
     const dw_plan *plan;
     const char *x, *w, *bias;
     char *y;
+    ptrdiff_t w_tap; /* elements from a tap to the next: negative where the kernel is read backwards */
     dwconv_activation activation;
     char *workspace; /* 64-byte aligned; DW_WORKSPACE_BYTES for each worker */
     int64_t chunks[DW_MAX_REGIONS], chunk_rows[DW_MAX_REGIONS]; /* cuts of each region in time */
 } dw_call;
 
+/* One-thread execution, for callers that give none. */
+extern const dwconv_exec dw_one_thread;
+
 static inline int64_t dw_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t dw_max(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t dw_clamp(int64_t v, int64_t lo, int64_t hi) { return v < lo ? lo : v > hi ? hi : v; }
+
+static inline int64_t dw_round_up(int64_t v, int64_t unit) { return (v + unit - 1) / unit * unit; }
+
+static inline int64_t dw_gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t r = a % b;
+        a = b;
+        b = r;
+    }
+    return a;
+}
 
 /* Quotients for b > 0 and any a, rounded towards plus and minus infinity. */
 static inline int64_t dw_ceil_div(int64_t a, int64_t b) { return a / b + (a % b > 0); }
@@ -106,11 +124,30 @@ static inline dw_walk dw_walk_of(const dw_plan *plan, const dw_region *region, i
     return w;
 }
 
+/* Lanes that are summed in the end: all of lane_sum if they fit half a panel, otherwise that many, and the others
+ * are added to them lane by lane. */
+static inline int64_t dw_summed_lanes(const dw_plan *plan)
+{
+    return dw_min(plan->lane_sum, DW_PANEL_BYTES / 2 / plan->item_bytes);
+}
+
 /* schedule.c chooses ways and tiles; direct.c, panel.c and flat.c run one task each. */
 void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+
+/* forward.c: threads worth starting for outputs of so many taps each; scratch of a plan; all tasks of a call whose
+ * plan has outputs. */
+int dw_threads_for(int64_t outputs, int64_t taps, int max_threads);
+size_t dw_scratch_size(const dw_plan *plan, int max_threads);
+void dw_execute(dw_call *call, const dwconv_exec *exec);
+
+/* The first aligned byte of a workspace, which has DW_ALIGN bytes to spare. */
+static inline char *dw_align(void *workspace)
+{
+    return (char *)workspace + (DW_ALIGN - (uintptr_t)workspace % DW_ALIGN) % DW_ALIGN;
+}
 
 /* forward.c: the activation of this call over rows that were just written. */
 void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes);

@@ -28,6 +28,8 @@ typedef struct panel {
     const dw_kernels *kernels;
     const dw_region *region;
     ptrdiff_t item, tile_row, lanes;
+    ptrdiff_t all_lanes;
+    ptrdiff_t sum, summand; /* neighbouring lanes that make one result; first of them that is being added */
     ptrdiff_t x_at[DW_MAX_PANEL_LANES], y_at[DW_MAX_PANEL_LANES]; /* of each lane, at step 0 */
     run runs[DW_MAX_PANEL_LANES];
     int runs_used;
@@ -48,18 +50,27 @@ static void copy_lanes(const panel *p, const char *source, ptrdiff_t source_row,
 static void find_lanes(panel *p, int64_t first)
 {
     const dw_plan *plan = p->plan;
-    const int64_t multiplier = plan->problem.depth_multiplier, channels = plan->out_channels;
+    const int64_t multiplier = plan->problem.depth_multiplier, sum = dw_summed_lanes(plan);
+    const int64_t channels = plan->out_channels / plan->lane_sum * sum; /* that are lanes at the same time */
     int64_t o = first % channels, sequence = first / channels;
+    int results = 0;
     for (ptrdiff_t lane = 0; lane < p->lanes; sequence++, o = 0) {
         const int64_t b = sequence % plan->problem.batch, segment = sequence / plan->problem.batch;
         const int64_t steps = segment * p->region->segment_steps;
         const ptrdiff_t x = (ptrdiff_t)(b * plan->x.batch + steps * plan->problem.stride * plan->x.step);
         const ptrdiff_t y = (ptrdiff_t)(b * plan->y.batch + steps * plan->y.step);
         run *r = &p->runs[p->runs_used++];
-        *r = (run){lane, (ptrdiff_t)dw_min(p->lanes - lane, channels - o), (ptrdiff_t)o};
-        for (; o < channels && lane < p->lanes; o++, lane++) {
-            p->x_at[lane] = x + (ptrdiff_t)(o / multiplier) * plan->x.channel;
-            p->y_at[lane] = y + (ptrdiff_t)o * plan->y.channel;
+        int64_t result = o / sum, channel = result * plan->lane_sum, summand = 0; /* a panel begins with a result */
+        *r = (run){lane, (ptrdiff_t)dw_min(p->lanes - lane, channels - o), (ptrdiff_t)channel};
+        for (; o < channels && lane < p->lanes; o++, lane++, channel++) {
+            p->x_at[lane] = x + (ptrdiff_t)(channel / multiplier) * plan->x.channel;
+            if (summand == 0)
+                p->y_at[results++] = y + (ptrdiff_t)result * plan->y.channel;
+            if (++summand == sum) {
+                result++;
+                channel += plan->lane_sum - sum;
+                summand = 0;
+            }
         }
     }
 }
@@ -68,10 +79,10 @@ static void pack_weights(panel *p, int64_t tap, int64_t taps)
 {
     if (p->have_tap == tap)
         return;
-    const ptrdiff_t channels = (ptrdiff_t)p->plan->out_channels;
+    const ptrdiff_t w_tap = p->call->w_tap;
     for (int i = 0; i < p->runs_used; i++) {
         const run *r = &p->runs[i];
-        copy_lanes(p, p->call->w + (tap * channels + r->channel) * p->item, channels, p->w_tile + r->lane * p->item,
+        copy_lanes(p, p->call->w + (tap * w_tap + r->channel) * p->item, w_tap, p->w_tile + r->lane * p->item,
                    p->tile_row, (ptrdiff_t)taps, r->lanes);
     }
     p->have_tap = tap;
@@ -131,6 +142,7 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
     const int64_t advance = walk->advance;
     const int64_t start = walk->start + row * advance + tap * problem->dilation;
     const int64_t reach = (rows - 1) * advance + (taps - 1) * problem->dilation;
+    const bool more = tap > 0 || p->summand > 0; /* the sums so far are in y */
     for (int64_t i = 0; i < inner; i++) {
         char *target = y + i * y_row * p->item;
         const dw_rows job = {
@@ -140,8 +152,8 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .x_tap = (size_t)(p->tap_units * p->tile_row),
             .w = p->w_tile,
             .w_tap = p->tile_row,
-            .init = tap > 0 ? target : p->call->bias ? p->bias_tile : NULL,
-            .init_row = tap > 0 ? (ptrdiff_t)inner * y_row : 0,
+            .init = more ? target : p->call->bias ? p->bias_tile : NULL,
+            .init_row = more ? (ptrdiff_t)inner * y_row : 0,
             .y = target,
             .y_row = (ptrdiff_t)inner * y_row,
             .rows = (ptrdiff_t)((rows - i - 1) / inner + 1),
@@ -157,20 +169,50 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
     }
 }
 
+/* Lanes [summand, summand + sum) of each result, where not all fit at once; a panel is one result then. */
+static void choose_summands(panel *p, ptrdiff_t summand)
+{
+    const ptrdiff_t further = summand - p->summand;
+    for (ptrdiff_t lane = 0; lane < p->sum; lane++)
+        p->x_at[lane] += further * p->plan->x.channel;
+    p->runs[0].channel += further;
+    p->lanes = p->runs[0].lanes = (ptrdiff_t)dw_min(p->sum, p->plan->lane_sum - summand);
+    p->summand = summand;
+    p->have_tap = -1;
+    p->have_hi = p->have_lo;
+}
+
 static void unpack(const panel *p, int64_t step, int64_t rows)
 {
     const dw_plan *plan = p->plan;
     const ptrdiff_t offset = (ptrdiff_t)step * plan->y.step;
     const ptrdiff_t advance = (ptrdiff_t)p->region->phases * plan->y.step;
+    const ptrdiff_t sum = p->sum;
+    if (sum > 1)
+        p->kernels->sum_lanes(p->y_tile, p->tile_row, (ptrdiff_t)rows, p->all_lanes / sum, sum);
     if (plan->problem.layout == DWCONV_CHANNELS_FIRST) {
         p->kernels->scatter_lanes(p->y_tile, p->tile_row, p->call->y, p->y_at, offset, advance, (ptrdiff_t)rows,
-                                  p->lanes);
+                                  p->all_lanes / sum);
         return;
     }
     for (int i = 0; i < p->runs_used; i++) {
-        const run *r = &p->runs[i];
-        copy_lanes(p, p->y_tile + r->lane * p->item, p->tile_row, p->call->y + (p->y_at[r->lane] + offset) * p->item,
-                   advance, (ptrdiff_t)rows, r->lanes);
+        const ptrdiff_t first = p->runs[i].lane / sum, end = i + 1 < p->runs_used ? p->runs[i + 1].lane : p->all_lanes;
+        copy_lanes(p, p->y_tile + first * p->item, p->tile_row, p->call->y + (p->y_at[first] + offset) * p->item,
+                   advance, (ptrdiff_t)rows, end / sum - first);
+    }
+}
+
+/* All taps of a block of rows, in groups that fit the tiles. */
+static void convolve_block(panel *p, const dw_walk *walk, int64_t row, int64_t rows, int64_t block_taps, char *y,
+                           ptrdiff_t y_row)
+{
+    const int64_t kernel_size = p->plan->problem.kernel_size;
+    for (int64_t tap = 0; tap < kernel_size; tap += block_taps) {
+        const int64_t taps = dw_min(block_taps, kernel_size - tap);
+        const int64_t lo = row * p->row_units + tap * p->tap_units;
+        pack_weights(p, tap, taps);
+        pack_units(p, walk->start, lo, lo + (rows - 1) * p->row_units + (taps - 1) * p->tap_units + 1);
+        convolve(p, walk, row, rows, tap, taps, y, y_row);
     }
 }
 
@@ -202,10 +244,11 @@ void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, c
     const dwconv_problem *problem = &plan->problem;
     panel p = {.call = call, .plan = plan, .kernels = plan->kernels, .region = region, .item = plan->item_bytes};
     const int64_t first = part.across * region->panel_lanes;
-    p.lanes = (ptrdiff_t)dw_min(region->panel_lanes, region->lanes - first);
-    p.tile_row = (ptrdiff_t)region->panel_lanes;
+    p.all_lanes = p.lanes = (ptrdiff_t)dw_min(region->panel_lanes, region->lanes - first);
+    p.tile_row = (ptrdiff_t)dw_round_up(region->panel_lanes, DW_ALIGN / p.item);
+    p.sum = (ptrdiff_t)dw_summed_lanes(plan);
     find_lanes(&p, first);
-    p.in_place = plan->y.channel == 1 && problem->layout == DWCONV_CHANNELS_LAST && p.runs_used == 1;
+    p.in_place = plan->y.channel == 1 && problem->layout == DWCONV_CHANNELS_LAST && p.runs_used == 1 && p.sum == 1;
     p.x_tile = workspace;
     p.w_tile = p.x_tile + DW_X_TILE_BYTES;
     p.y_tile = p.w_tile + DW_W_TILE_BYTES;
@@ -239,13 +282,13 @@ void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, c
                 y = call->y + (p.y_at[0] + step * plan->y.step) * p.item;
                 y_row = (ptrdiff_t)region->phases * plan->y.step;
             }
-            for (int64_t tap = 0; tap < problem->kernel_size; tap += block_taps) {
-                const int64_t taps = dw_min(block_taps, problem->kernel_size - tap);
-                const int64_t lo = row * p.row_units + tap * p.tap_units;
-                pack_weights(&p, tap, taps);
-                pack_units(&p, walk.start, lo, lo + (rows - 1) * p.row_units + (taps - 1) * p.tap_units + 1);
-                convolve(&p, &walk, row, rows, tap, taps, y, y_row);
+            for (int64_t summand = 0; summand < plan->lane_sum; summand += p.sum) {
+                if (summand != p.summand)
+                    choose_summands(&p, (ptrdiff_t)summand);
+                convolve_block(&p, &walk, row, rows, block_taps, y, y_row);
             }
+            if (p.summand > 0)
+                choose_summands(&p, 0);
             if (call->activation.kind != DWCONV_LINEAR)
                 dw_activate_rows(call, y, y_row, (ptrdiff_t)rows, p.lanes);
             if (!p.in_place)

@@ -83,6 +83,7 @@ dwconv_status dwconv_plan_init(dwconv_plan *opaque, const dwconv_problem *proble
     plan.kernels = p->dtype == DWCONV_F32 ? &plan.table->f32 : &plan.table->f64;
     plan.item_bytes = p->dtype == DWCONV_F32 ? 4 : 8;
     plan.out_channels = p->channels * p->depth_multiplier;
+    plan.lane_sum = 1;
 
     const bool last = p->layout == DWCONV_CHANNELS_LAST;
     status = check_array(p->batch, last ? p->in_steps : p->channels, last ? p->channels : p->in_steps,

@@ -8,18 +8,6 @@
 #include "internal.h"
 #include "tiles.h"
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-    while (b) {
-        const int64_t r = a % b;
-        a = b;
-        b = r;
-    }
-    return a;
-}
-
-static int64_t round_up(int64_t v, int64_t unit) { return (v + unit - 1) / unit * unit; }
-
 static dw_region *add_region(dw_plan *plan, dw_way way, int64_t first, int64_t steps)
 {
     dw_region *r = &plan->regions[plan->regions_used++];
@@ -30,7 +18,7 @@ static dw_region *add_region(dw_plan *plan, dw_way way, int64_t first, int64_t s
 /* Phases turn a dilated problem into undilated ones; with fewer than two rows in each they only cost. */
 static int64_t phases_of(const dwconv_problem *p, int64_t steps)
 {
-    const int64_t phases = p->dilation / gcd(p->stride, p->dilation);
+    const int64_t phases = p->dilation / dw_gcd(p->stride, p->dilation);
     return phases < steps ? phases : steps;
 }
 
@@ -60,7 +48,7 @@ static int64_t segments_for(int64_t sequences, int64_t most, int64_t vector)
 {
     int64_t best = 1;
     for (int64_t n = 2; n <= most; n++)
-        if (n * sequences * round_up(best * sequences, vector) >= best * sequences * round_up(n * sequences, vector))
+        if (n * sequences * dw_round_up(best * sequences, vector) >= best * sequences * dw_round_up(n * sequences, vector))
             best = n;
     return best;
 }
@@ -70,7 +58,8 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
     const dwconv_problem *p = &plan->problem;
     const int64_t vector = DW_ALIGN / plan->item_bytes;
     int64_t wide = DW_PANEL_BYTES / plan->item_bytes;
-    const int64_t sequences = p->batch * plan->out_channels;
+    const int64_t sum = dw_summed_lanes(plan);
+    const int64_t sequences = p->batch * (plan->out_channels / plan->lane_sum) * sum;
     int64_t left = 0;
     dw_region *r = add_region(plan, DW_PANEL, first, steps);
     if (interior && sequences < wide) /* too few sequences to fill the lanes: cut time in segments */
@@ -83,20 +72,23 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
         r->steps = r->segment_steps;
     }
     r->lanes = sequences * r->segments;
-    r->panel_lanes = dw_min(wide, round_up(r->lanes, vector));
+    r->panel_lanes = dw_min(wide, dw_round_up(r->lanes, vector));
+    if (plan->lane_sum > 1) /* sums are not cut by the edge of a panel */
+        r->panel_lanes = sum < plan->lane_sum ? sum : dw_min(wide / sum * sum, r->lanes);
     r->panels = dw_ceil_div(r->lanes, r->panel_lanes);
     r->tasks_across = r->panels;
 
     /* Consecutive input steps in the tile if a useful block fits; otherwise every dilation-th, phase by phase.
      * For channels_last both cost the same, and phases need fewer rows. */
-    const int64_t tile_rows = DW_X_TILE_BYTES / (r->panel_lanes * plan->item_bytes);
+    const int64_t row_bytes = dw_round_up(r->panel_lanes, vector) * plan->item_bytes;
+    const int64_t tile_rows = DW_X_TILE_BYTES / row_bytes;
     const int64_t phases = phases_of(p, r->steps);
-    const int64_t taps = dw_min(p->kernel_size, DW_W_TILE_BYTES / (r->panel_lanes * plan->item_bytes));
+    const int64_t taps = dw_min(p->kernel_size, DW_W_TILE_BYTES / row_bytes);
     r->natural = p->layout == DWCONV_CHANNELS_FIRST && p->dilation < tile_rows && p->stride < tile_rows
                  && (taps - 1) * p->dilation + (phases * DW_ROW_BLOCK - 1) * p->stride < tile_rows;
     r->phases = r->natural ? 1 : phases;
     r->inner_phases = phases;
-    r->row_units = p->stride / gcd(p->stride, p->dilation);
+    r->row_units = p->stride / dw_gcd(p->stride, p->dilation);
 
     if (left > 0)
         add_panel(plan, first + steps - left, left, false);
@@ -118,7 +110,7 @@ void dw_schedule(dw_plan *plan)
     int64_t lo, hi;
     dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, out, &lo, &hi);
 
-    if (last && p->depth_multiplier == 1 && p->channels >= vector
+    if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels >= vector
         && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_are_near(plan))) {
         add_direct(plan, 0, out);
         return;
@@ -126,7 +118,8 @@ void dw_schedule(dw_plan *plan)
     const bool narrow = p->depth_multiplier == 1 && p->channels < vector && plan->x.step == p->channels
                         && plan->y.step == p->channels;
     const bool few_taps = p->kernel_size <= DW_FLAT_TAPS;
-    if (p->stride == 1 && hi - lo >= DW_FLAT_MIN_STEPS && few_taps && (!last || narrow)) {
+    const bool contiguous = last ? narrow : plan->y.step == 1;
+    if (p->stride == 1 && hi - lo >= DW_FLAT_MIN_STEPS && few_taps && contiguous && plan->lane_sum == 1) {
         if (lo > 0)
             add_panel(plan, 0, lo, false);
         add_flat(plan, lo, hi - lo);

@@ -31,6 +31,14 @@ enum {
     DW_ROW_BLOCK = 8,           /* rows conv_rows takes at a time; cuts are multiples of it */
     DW_ACTIVATE_BYTES = 16 * 1024, /* rows convolved before the activation passes over them */
 
+    /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
+    DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
+    DW_GRADIENT_PANEL_BYTES = 128,
+    DW_GRADIENT_X_BYTES = 24 * 1024,
+    DW_GRADIENT_Y_BYTES = 16 * 1024,
+    DW_GRADIENT_TAPS = 64,
+    DW_GRADIENT_STACK_BYTES = 96 * 1024,
+
     DW_OUTPUT_COST = 4,         /* an output costs as much as this many taps more */
     DW_THREAD_WORK = 1 << 18,   /* taps that are worth one more thread */
     DW_TASKS_PER_THREAD = 4,

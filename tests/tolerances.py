@@ -50,3 +50,18 @@ def fft_bound(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> flo
     norms *= np.linalg.norm(kernel.astype(np.float64), axis=0).max(initial=0)
     largest = 0 if bias is None else np.abs(bias).max(initial=0)
     return UNIT_ROUNDOFF[x.dtype.name] * (8 * np.log2(steps) * norms + 2 * largest)
+
+
+def input_gradient_bound(taps: int, multiplier: int, magnitude: np.ndarray, dtype) -> np.ndarray:
+    """Largest error of each element of dx, of which each meets at most `taps` taps."""
+    return forward_bound(taps * multiplier, magnitude, dtype)
+
+
+def weight_gradient_bound(out_steps: int, batch: int, magnitude: np.ndarray, dtype) -> np.ndarray:
+    """Largest error of each element of dkernel and dbias: chains of at most 512 terms and their sum in pairs."""
+    name = np.dtype(dtype).name
+    terms = out_steps * batch
+    longest = min(terms, 512)
+    factor = longest + np.log2(terms / longest) + 3
+    tiny = terms * SMALLEST_SUBNORMAL[name]
+    return factor * UNIT_ROUNDOFF[name] * np.asarray(magnitude, np.float64) + tiny

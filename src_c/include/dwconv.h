@@ -152,6 +152,31 @@ DWCONV_API size_t dwconv_workspace_size(const dwconv_plan *plan, int max_threads
 DWCONV_API dwconv_status dwconv_forward(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
                                         const dwconv_activation *activation, void *y, const dwconv_exec *exec);
 
+/* 4. Gradients, of sum(y * dy), y being the plan's output without activation.
+ *   x and dx lie in memory as the plan says of x, dy as it says of y; dw and dbias are contiguous like w and bias.
+ *   Every element of a gradient is written; sums without terms are zeros.  dy is the gradient of the convolution's
+ *   output: with an activation, the caller multiplies by its derivative first.
+ *   Same bits for every thread count, layout, address and every ISA with fused multiply-add:
+ *     dx     with multiplier 1 one chain, taps descending; otherwise one for each of the M output channels (32 chains
+ *            for float, 16 for double, of every 32nd or 16th channel, if there are more), added one after the other;
+ *     dw     output steps are cut in equal chunks of at most 512, which are numbered chunk by chunk, batch items
+ *            first; one chain for each chunk, steps ascending; then chunks are added in pairs, pairs of pairs, and so on;
+ *     dbias  the same with sums instead of products. */
+
+/* Scratch bytes of dwconv_backward_input(): at most 64 KiB for each thread (and 64 bytes). */
+DWCONV_API size_t dwconv_backward_input_workspace_size(const dwconv_plan *plan, int max_threads);
+
+/* dx = gradient of x.  On error dx is untouched. */
+DWCONV_API dwconv_status dwconv_backward_input(const dwconv_plan *plan, const void *dy, const void *w, void *dx,
+                                               const dwconv_exec *exec);
+
+/* Scratch bytes of dwconv_backward_weight(): at most 256 KiB for each thread (and 64 bytes). */
+DWCONV_API size_t dwconv_backward_weight_workspace_size(const dwconv_plan *plan, int max_threads);
+
+/* dw = gradient of w and dbias = gradient of bias; either may be NULL: not wanted.  On error both are untouched. */
+DWCONV_API dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const void *x, const void *dy, void *dw,
+                                                void *dbias, const dwconv_exec *exec);
+
 /* Multiply-adds of the plan, taps over padding included; a measure of the work in one call. */
 DWCONV_API double dwconv_work(const dwconv_plan *plan);
 

@@ -34,6 +34,21 @@ typedef struct dw_activate {
     double alpha, beta;
 } dw_activate;
 
+/* The correlation of two tiles over time, for the weight gradient.
+ *
+ *     sums[k*sums_tap + l] += sum_i x[k*x_tap + i*x_step + l] * y[i*y_step + l]
+ *
+ * for taps k and lanes l, i ascending.  With clip set, step i of tap k takes part only if
+ * 0 <= start + i*stride + k*dilation < limit.  Whole vectors of the tiles are read and written. */
+typedef struct dw_correlate {
+    const void *x, *y;
+    void *sums;
+    ptrdiff_t x_tap, x_step, y_step, sums_tap;
+    ptrdiff_t taps, steps, lanes;
+    int clip;
+    int64_t start, stride, dilation, limit;
+} dw_correlate;
+
 typedef struct dw_kernels {
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
@@ -46,6 +61,13 @@ typedef struct dw_kernels {
     /* tile[i*tile_row + j] = x[i*x_row + (skip + j) / repeat] */
     void (*repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
                          ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
+    /* tile[i*tile_row + g] = tile[i*tile_row + g*sum] + ... + tile[i*tile_row + g*sum + sum-1], in this order */
+    void (*sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum);
+    void (*correlate)(const dw_correlate *job);
+    /* target[i*target_row + l] = a[i*a_row + l] + target[i*target_row + l] */
+    void (*add_rows)(const void *a, ptrdiff_t a_row, void *target, ptrdiff_t target_row, ptrdiff_t rows, ptrdiff_t lanes);
+    /* sums[l] += y[l] + ... + y[(steps-1)*y_row + l], one after the other */
+    void (*add_steps)(const void *y, ptrdiff_t y_row, void *sums, ptrdiff_t steps, ptrdiff_t lanes);
 } dw_kernels;
 
 typedef struct dw_table {

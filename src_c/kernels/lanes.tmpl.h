@@ -124,3 +124,26 @@ static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrd
         }
     V(leave)();
 }
+
+/* M is a constant, so that the compiler can turn this into shuffles. */
+DW_INLINE void V(sum_neighbours)(T *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, const ptrdiff_t M)
+{
+    for (ptrdiff_t row = 0; row < rows; row++, tile += tile_row)
+        for (ptrdiff_t g = 0; g < groups; g++) {
+            T sum = tile[g * M];
+            for (ptrdiff_t m = 1; m < M; m++)
+                sum += tile[g * M + m];
+            tile[g] = sum;
+        }
+}
+
+static void V(sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum)
+{
+    switch (sum) {
+    case 2: V(sum_neighbours)(tile, tile_row, rows, groups, 2); break;
+    case 4: V(sum_neighbours)(tile, tile_row, rows, groups, 4); break;
+    case 8: V(sum_neighbours)(tile, tile_row, rows, groups, 8); break;
+    default: V(sum_neighbours)(tile, tile_row, rows, groups, sum); break;
+    }
+    V(leave)();
+}

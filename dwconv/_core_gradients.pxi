@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Part of _core.pyx: the gradients.
+
+
+def backward_input(Plan plan not None, dy, kernel, dx, int threads):
+    """Writes the gradient of the plan's input into dx, given dy, that of its output without activation.
+
+    dx lies in memory as the plan says of x, dy as it says of y; otherwise ValueError, and nothing is written.
+    """
+    if plan.problem.dtype == c.DWCONV_F32:
+        execute_backward_input[float](plan, dy, kernel, dx, threads)
+    else:
+        execute_backward_input[double](plan, dy, kernel, dx, threads)
+
+
+def backward_weight(Plan plan not None, x, dy, dkernel, dbias, int threads):
+    """Writes the gradients of kernel and bias, each unless None, into dkernel and dbias."""
+    if plan.problem.dtype == c.DWCONV_F32:
+        execute_backward_weight[float](plan, x, dy, dkernel, dbias, threads)
+    else:
+        execute_backward_weight[double](plan, x, dy, dkernel, dbias, threads)
+
+
+cdef int execute_backward_input(Plan plan, const real[:, :, :] dy, const real[:, :, ::1] w, real[:, :, :] dx,
+                                int threads) except -1:
+    cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
+    cdef real *dx_data = <real *>plane(dx, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    check_kernel_shape(plan, w.shape)
+    cdef const real *w_data = NULL
+    if w.shape[1] > 0:
+        w_data = &w[0, 0, 0]
+    cdef dwconv_exec exec
+    cdef workspace *scratch = prepare(
+        &exec, c.dwconv_backward_input_workspace_size(&plan.plan, threads), threads)
+    cdef dwconv_status status
+    if plan.release_gil:
+        with nogil:
+            status = c.dwconv_backward_input(&plan.plan, dy_data, w_data, dx_data, &exec)
+    else:
+        status = c.dwconv_backward_input(&plan.plan, dy_data, w_data, dx_data, &exec)
+    return finish(scratch, status)
+
+
+cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:, :, :] dy, real[:, :, ::1] dw,
+                                 real[::1] dbias, int threads) except -1:
+    cdef const real *x_data = plane(x, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
+    cdef real *dw_data = NULL
+    cdef real *dbias_data = NULL
+    if dw is not None:
+        check_kernel_shape(plan, dw.shape)
+        if dw.shape[1] > 0:
+            dw_data = &dw[0, 0, 0]
+    if dbias is not None:
+        if dbias.shape[0] != plan.problem.channels * plan.problem.depth_multiplier:
+            raise ValueError("arrays do not have the shapes of the plan")
+        if dbias.shape[0] > 0:
+            dbias_data = &dbias[0]
+    cdef dwconv_exec exec
+    cdef workspace *scratch = prepare(
+        &exec, c.dwconv_backward_weight_workspace_size(&plan.plan, threads), threads)
+    cdef dwconv_status status
+    if plan.release_gil:
+        with nogil:
+            status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
+    else:
+        status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
+    return finish(scratch, status)
+
+
+cdef const real *plane(const real[:, :, :] array, const Py_ssize_t *shape, int64_t batch, int64_t row) except? NULL:
+    """The first element of an array that lies in memory as the plan says; NULL if it has none."""
+    if not matches(array.shape, shape):
+        raise ValueError("arrays do not have the shapes of the plan")
+    if shape[0] == 0 or shape[1] == 0 or shape[2] == 0:
+        return NULL
+    if not strides_match(array.shape, array.strides, batch, row, sizeof(real)):
+        raise ValueError("arrays do not have the strides of the plan")
+    cdef const real *data = &array[0, 0, 0]
+    if <size_t>data % sizeof(real) != 0:
+        raise ValueError("arrays are not aligned")
+    return data
+
+
+cdef int check_kernel_shape(Plan plan, const Py_ssize_t *shape) except -1:
+    cdef dwconv_problem *p = &plan.problem
+    if shape[0] != p.kernel_size or shape[1] != p.channels or shape[2] != p.depth_multiplier:
+        raise ValueError("arrays do not have the shapes of the plan")
+    return 0
+
+
+cdef workspace *prepare(dwconv_exec *exec, size_t bytes, int threads) except? NULL:
+    """Fills `exec`; the workspace it holds, NULL if none is needed."""
+    exec.max_threads, exec.workspace, exec.runner, exec.workspace_bytes = threads, NULL, NULL, bytes
+    if bytes == 0:
+        return NULL
+    cdef workspace *scratch = workspace_take(bytes)
+    if scratch is NULL:
+        raise MemoryError(f"no memory for a workspace of {bytes} bytes")
+    exec.workspace = scratch.data
+    return scratch
+
+
+cdef int finish(workspace *scratch, dwconv_status status) except -1:
+    if scratch is not NULL:
+        workspace_give(scratch)
+    if status != c.DWCONV_OK:
+        raise error_of(status)
+    return 0

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Gradients of depthwise 1-D convolution."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import empty, ndarray
+
+from dwconv._core import Plan, backward_input, backward_weight
+from dwconv.arrays import FLOAT64, as_array, check_dtype, contiguous, empty_array, native, row_strides
+from dwconv.functional import _arrays, _holds, _problem
+from dwconv.threads import checked_thread_count, get_num_threads
+
+__all__ = ["depthwise_conv1d_backward"]
+
+# What a call with plain arrays and options of these values needs; most programs use few.
+_calls: dict[tuple, tuple] = {}
+_MOST_CALLS = 512
+
+Gradients = tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]
+
+
+def depthwise_conv1d_backward(
+    x: object,
+    kernel: object,
+    dy: object,
+    *,
+    strides: int = 1,
+    padding: str | tuple[int, int] = "valid",
+    dilation_rate: int = 1,
+    data_format: str = "channels_last",
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    num_threads: int | None = None,
+) -> Gradients:
+    """Gradients of ``sum(y * dy)`` with respect to input, kernel and bias, ``y = depthwise_conv1d(x, kernel, bias)``.
+
+    With ``left`` as in :func:`dwconv.depthwise_conv1d`, and summed over the steps that exist::
+
+        dx[b, j, c]      = sum_m sum_k dy[b, i, c*M + m] * kernel[k, c, m],  i*strides + k*dilation_rate - left = j
+        dkernel[k, c, m] = sum_b sum_i x[b, i*strides + k*dilation_rate - left, c] * dy[b, i, c*M + m]
+        dbias[c*M + m]   = sum_b sum_i dy[b, i, c*M + m]
+
+    Padding is absent here too: an infinite gradient does not meet padding zeros.  An activation is the caller's: `dy`
+    is the gradient of the convolution's output, before the activation.
+
+    Parameters
+    ----------
+    x : array of shape (batch, steps, channels), or (batch, channels, steps) with ``"channels_first"``
+        The input; float32 or float64, of any strides, byte order or writability.
+    kernel : array of shape (kernel_size, channels, depth_multiplier)
+    dy : array of the shape of the output
+        Gradient of the output.
+    strides, padding, dilation_rate, data_format
+        Those of the forward pass; see :func:`dwconv.depthwise_conv1d`.
+    needs : (bool, bool, bool)
+        Which of the three gradients to compute.
+    num_threads : int, optional
+        Most threads to use; see :mod:`dwconv.threads`.
+
+    Returns
+    -------
+    dx, dkernel, dbias : ndarray or None
+        Of the shapes of x and kernel, and (channels * depth_multiplier,), in ``numpy.result_type`` of the arrays; new
+        C-contiguous arrays, None where not needed.  Sums without terms are zero.
+
+    Raises
+    ------
+    TypeError
+        Wrong type or dtype of an argument.
+    ValueError
+        Wrong shape or value, or an output of no steps with ``"valid"`` or explicit padding.
+    MemoryError
+        If a result cannot be allocated.
+
+    Notes
+    -----
+    The results are the same bits for every thread count and data format; ``dwconv.h`` says in which order sums are
+    taken.  With u the unit roundoff and S the sum of the magnitudes of the terms of an element, errors are below
+    ``(terms + 2) * u * S`` for dx, which has at most ``ceil(kernel_size * gcd(strides, dilation_rate) / strides) *
+    depth_multiplier`` terms, and for a sum of n terms in dkernel and dbias below
+    ``(b + log2(n / b) + 3) * u * S``, ``b = min(n, 512)``.
+
+    Examples
+    --------
+    >>> import numpy as np, dwconv
+    >>> x = np.arange(3.0).reshape(1, 3, 1)
+    >>> kernel, dy = np.ones((2, 1, 1)), np.ones((1, 2, 1))
+    >>> dx, dkernel, dbias = dwconv.depthwise_conv1d_backward(x, kernel, dy)
+    >>> dx.ravel(), dkernel.ravel(), dbias
+    (array([1., 2., 1.]), array([1., 3.]), array([2.]))
+    """
+    key = None
+    # As in depthwise_conv1d: what else could be wrong with a call of known shapes is noticed by the plan.
+    if (
+        type(x) is type(kernel) is type(dy) is ndarray
+        and type(strides) is type(dilation_rate) is int
+        and type(padding) is str
+    ):
+        key = (x.shape, kernel.shape, x.dtype.char, strides, padding, dilation_rate, data_format)
+        try:
+            call = _calls.get(key)
+        except TypeError:  # an option that cannot be hashed
+            key = call = None
+        if call is not None and _holds(x, call[1]) and _holds(kernel, call[1]) and _holds(dy, call[1]):
+            wanted = _checked_needs(needs)
+            threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
+            try:
+                return _execute(call[0], call[0], x, kernel, dy, call[1], wanted, threads)
+            except (ValueError, BufferError, MemoryError):
+                pass
+
+    wanted = _checked_needs(needs)
+    threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
+    x, kernel, dy = as_array(x, "input"), as_array(kernel, "kernel"), as_array(dy, "dy")
+    check_dtype(dy, "dy")
+    x, kernel, _, dtype = _arrays(x, kernel, None)
+    if dy.dtype.itemsize == 8 and dtype != FLOAT64:
+        dtype = FLOAT64
+        x, kernel = native(x, dtype, "input"), native(kernel, dtype, "kernel")
+    dy = native(dy, dtype, "dy")
+    problem = _problem(x, kernel, strides, padding, dilation_rate, data_format)
+    plan = Plan(**problem)
+    if dy.shape != plan.out_shape:
+        raise ValueError(f"`dy` must have the shape of the output, {plan.out_shape}, received dy.shape={dy.shape}")
+    kernel = contiguous(kernel, "kernel")
+    x, x_strides = _walkable(x, "input")
+    dy, dy_strides = _walkable(dy, "dy")
+    packed = x_strides == dy_strides == (0, 0)
+    plan_dx = plan if packed else Plan(**problem, y_strides=dy_strides)
+    plan_dkernel = plan if packed else Plan(**problem, x_strides=x_strides, y_strides=dy_strides)
+    gradients = _execute(plan_dx, plan_dkernel, x, kernel, dy, dtype, wanted, threads)
+    if key is not None and packed:
+        if len(_calls) >= _MOST_CALLS:
+            _calls.clear()
+        _calls[key] = (plan, dtype)
+    return gradients
+
+
+def _execute(plan_dx, plan_dkernel, x, kernel, dy, dtype, wanted, threads) -> Gradients:
+    need_dx, need_dkernel, need_dbias = wanted
+    dx = empty_array(x.shape, dtype, "the gradient of the input") if need_dx else None
+    dkernel = empty(kernel.shape, dtype) if need_dkernel else None
+    dbias = empty(kernel.shape[1] * kernel.shape[2], dtype) if need_dbias else None
+    if need_dx:
+        backward_input(plan_dx, dy, kernel, dx, threads)
+    if need_dkernel or need_dbias:
+        backward_weight(plan_dkernel, x, dy, dkernel, dbias, threads)
+    return dx, dkernel, dbias
+
+
+def _walkable(array, name):
+    """An array the core can walk, and its strides for a plan."""
+    strides = row_strides(array)
+    return (array, strides) if strides is not None else (contiguous(array, name), (0, 0))
+
+
+def _checked_needs(needs) -> tuple[bool, bool, bool]:
+    if isinstance(needs, (tuple, list)):
+        if len(needs) == 3 and all(isinstance(need, (bool, np.bool_)) for need in needs):
+            return tuple(needs)
+        error = ValueError if len(needs) != 3 else TypeError
+    else:
+        error = TypeError
+    raise error(f"`needs` must hold three booleans (input, kernel, bias), received needs={needs!r}")
