@@ -8,6 +8,7 @@ import numpy as np
 
 from dwconv import dtype_policy
 from dwconv._arguments import layer_name
+from dwconv._gradient_owner import GradientOwner
 from dwconv._layer_arrays import input_array
 from dwconv._losses import LossOwner
 from dwconv._weights import WeightOwner
@@ -16,10 +17,11 @@ from dwconv.specs import TensorSpec
 from dwconv.variable import WeightGroup, changing_weights
 
 _COMPUTABLE = ("float32", "float64")
+_NO_KEYWORDS: Mapping[str, object] = {}
 
 
-class Layer(WeightOwner, LossOwner):
-    """Base class: a subclass defines ``build``, ``call`` and ``compute_output_shape``.
+class Layer(WeightOwner, LossOwner, GradientOwner):
+    """Base class: a subclass defines ``build``, ``call``, ``vjp`` and ``compute_output_shape``.
 
     It also sets the attribute ``activity_regularizer``. A call, build or assignment that fails
     leaves the layer as it was.
@@ -92,7 +94,8 @@ class Layer(WeightOwner, LossOwner):
         inputs : numpy.ndarray, or any object with ``__array__`` or ``__dlpack__``
             Floating numbers, cast to the compute dtype; never written to.
         training : bool, optional
-            Without effect here; given to ``call`` of a subclass that takes it.
+            If true, the layer remembers the call for `backward`, in copies of its arrays, unless
+            its gradient is not known. Given to ``call`` of a subclass that takes it.
         *args, **kwargs
             Further arguments of ``call`` of a subclass.
 
@@ -108,10 +111,16 @@ class Layer(WeightOwner, LossOwner):
         TypeError
             If the inputs hold no floating numbers. The layer is unchanged after any error.
         """
-        if training is not None and _takes_training(self.call):
-            kwargs["training"] = training
+        if training is not None:
+            if not self.built:
+                return self._build_and_call(inputs, self, args, {**kwargs, "training": training})
+            if training and not (args or kwargs) and self._obstacle() is None:
+                outputs, self._pullback = self.vjp(inputs)
+                return outputs
+            if _takes_training(self.call):
+                kwargs["training"] = training
         if not self.built:
-            return self._build_and_call(inputs, args, kwargs)
+            return self._build_and_call(inputs, self, args, kwargs)
         # NumPy has one object for each native dtype: `is` is the quick way to recognise it.
         if type(inputs) is not np.ndarray or inputs.dtype is not self._compute_type:
             inputs = input_array(inputs, self._compute_type, self.autocast)
@@ -224,7 +233,9 @@ class Layer(WeightOwner, LossOwner):
             self._build_shape = shape
             self.built = True  # last: other threads look at it first
 
-    def _build_and_call(self, inputs: object, args: tuple, kwargs: dict) -> np.ndarray:
+    def _build_and_call(
+        self, inputs: object, call: Callable, args: tuple = (), kwargs: Mapping = _NO_KEYWORDS
+    ) -> object:
         self._check_computable()
         inputs = input_array(inputs, self._compute_type, self.autocast)
         with self._collecting_losses():
@@ -235,7 +246,7 @@ class Layer(WeightOwner, LossOwner):
                     self._build_completely(inputs.shape)
                     built = self._weight_group.arrays
             try:
-                return self(inputs, *args, **kwargs)
+                return call(inputs, *args, **kwargs)
             except BaseException:
                 with changing_weights():
                     # Weights that somebody has set since then are kept, and so the layer built.

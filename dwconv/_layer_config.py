@@ -58,6 +58,26 @@ def layer_config(layer: Layer) -> dict[str, object]:
     return configuration
 
 
+def layer_repr(layer: Layer) -> str:
+    """The class of a `DepthwiseConv1D` and what it computes, in one line."""
+    shown = {
+        "name": layer.name,
+        "kernel_size": layer.kernel_size[0],
+        "strides": layer.strides[0],
+        "padding": layer.padding,
+        "depth_multiplier": layer.depth_multiplier,
+        "data_format": layer.data_format,
+        "dilation_rate": layer.dilation_rate[0],
+        "activation": getattr(layer.activation, "__name__", type(layer.activation).__name__),
+        "use_bias": layer.use_bias,
+        "dtype": layer.dtype_policy.name,
+        "built": layer.built,
+    }
+    if layer.built:
+        shown["channels"] = layer._channels
+    return f"<{type(layer).__name__} {', '.join(f'{k}={v}' for k, v in shown.items())}>"
+
+
 def layer_arguments(
     config: Mapping[str, object], custom_objects: Mapping[str, object] | None
 ) -> dict[str, object]:

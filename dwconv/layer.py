@@ -16,7 +16,13 @@ from dwconv._arguments import (
     single_integer,
 )
 from dwconv._base_layer import Layer
-from dwconv._layer_config import OBJECT_KEYS, get_activation, layer_arguments, layer_config
+from dwconv._layer_config import (
+    OBJECT_KEYS,
+    get_activation,
+    layer_arguments,
+    layer_config,
+    layer_repr,
+)
 from dwconv._layer_state import checked_state
 from dwconv.functional import checked_method, depthwise_conv1d
 from dwconv.padding import checked_padding
@@ -327,22 +333,7 @@ class DepthwiseConv1D(Layer):
         return cls(**layer_arguments(config, custom_objects))
 
     def __repr__(self) -> str:
-        shown = {
-            "name": self.name,
-            "kernel_size": self.kernel_size[0],
-            "strides": self.strides[0],
-            "padding": self.padding,
-            "depth_multiplier": self.depth_multiplier,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate[0],
-            "activation": getattr(self.activation, "__name__", type(self.activation).__name__),
-            "use_bias": self.use_bias,
-            "dtype": self.dtype_policy.name,
-            "built": self.built,
-        }
-        if self.built:
-            shown["channels"] = self._channels
-        return f"<{type(self).__name__} {', '.join(f'{k}={v}' for k, v in shown.items())}>"
+        return layer_repr(self)
 
     def __setstate__(self, state: Mapping[str, object]) -> None:
         self.__dict__.update(checked_state(DepthwiseConv1D, state))
@@ -391,6 +382,7 @@ class DepthwiseConv1D(Layer):
 
 
 _CONVOLUTION_OP = DepthwiseConv1D.convolution_op
+DepthwiseConv1D._differentiated = {"call": DepthwiseConv1D.call, "convolution_op": _CONVOLUTION_OP}
 
 
 def _padding_hint(padding: object) -> str:

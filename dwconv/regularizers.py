@@ -2,7 +2,13 @@
 """Regularizers: penalties on weights or outputs, by every name they have in Keras.
 
 A regularizer is called with an array and returns a scalar of the same dtype. Sums are taken in
-float64.
+float64. Its method ``gradient`` is what training needs besides; a plain function that is to be
+trained with has it as an attribute::
+
+    def fourth(w):
+        return np.sum(w**4)
+
+    fourth.gradient = lambda w: 4 * w**3
 """
 
 import math
@@ -21,7 +27,7 @@ from dwconv.serialization import (
 
 
 class Regularizer:
-    """Base class: subclasses define ``__call__(x)`` and ``get_config()``."""
+    """Base class: subclasses define ``__call__(x)``, ``gradient(x)`` and ``get_config()``."""
 
     def __call__(self, x: np.ndarray) -> np.floating:
         """Penalty of `x`.
@@ -35,6 +41,20 @@ class Regularizer:
         numpy.float32 or numpy.float64
         """
         raise NotImplementedError("Regularizer subclasses must implement the `__call__()` method.")
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        """Derivative of the penalty to each element of `x`; that of ``abs`` is 0 at 0.
+
+        Parameters
+        ----------
+        x : array_like, float32 or float64
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape and dtype of `x`.
+        """
+        raise NotImplementedError("Regularizer subclasses must implement the `gradient()` method.")
 
     def get_config(self) -> dict[str, object]:
         """Constructor arguments, as JSON-compatible values."""
@@ -63,6 +83,11 @@ class L1L2(Regularizer):
         x = float_array(x, "x")
         return _scalar(self.l1 * _absolute_sum(x) + self.l2 * _square_sum(x), x.dtype)
 
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        x = float_array(x, "x")
+        with np.errstate(all="ignore"):
+            return self.l1 * np.sign(x) + 2 * self.l2 * x
+
     def get_config(self) -> dict[str, object]:
         return {"l1": self.l1, "l2": self.l2}
 
@@ -83,6 +108,9 @@ class L1(Regularizer):
         x = float_array(x, "x")
         return _scalar(self.l1 * _absolute_sum(x), x.dtype)
 
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        return self.l1 * np.sign(float_array(x, "x"))
+
     def get_config(self) -> dict[str, object]:
         return {"l1": self.l1}
 
@@ -102,6 +130,10 @@ class L2(Regularizer):
     def __call__(self, x: np.ndarray) -> np.floating:
         x = float_array(x, "x")
         return _scalar(self.l2 * _square_sum(x), x.dtype)
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return 2 * self.l2 * float_array(x, "x")
 
     def get_config(self) -> dict[str, object]:
         return {"l2": self.l2}
@@ -132,20 +164,36 @@ class OrthogonalRegularizer(Regularizer):
 
     def __call__(self, x: np.ndarray) -> np.floating:
         x = float_array(x, "x")
+        vectors, _ = self._unit_vectors(x)
+        pairs = math.comb(len(vectors), 2)
+        if pairs == 0:
+            return _scalar(0.0, x.dtype)
+        cosines = np.abs(vectors @ vectors.T)
+        np.fill_diagonal(cosines, 0)
+        return _scalar(self.factor * 0.5 * np.sum(cosines) / pairs, x.dtype)
+
+    def gradient(self, x: np.ndarray) -> np.ndarray:
+        x = float_array(x, "x")
+        vectors, norms = self._unit_vectors(x)
+        signs = np.sign(vectors @ vectors.T)
+        np.fill_diagonal(signs, 0)
+        directions = self.factor / max(math.comb(len(vectors), 2), 1) * (signs @ vectors)
+        # Along a vector itself nothing changes: it is normalised.
+        along = np.sum(directions * vectors, axis=1, keepdims=True)
+        gradient = (directions - along * vectors) / norms
+        return np.asarray(gradient if self.mode == "rows" else gradient.T, x.dtype)
+
+    def _unit_vectors(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of length 1 (or 0) and their norms (1 instead of 0), in float64."""
         if x.ndim != 2:
             raise ValueError(
                 "Inputs to OrthogonalRegularizer must have rank 2. "
                 f"Received: inputs.shape={x.shape}"
             )
         vectors = (x if self.mode == "rows" else x.T).astype(np.float64)
-        pairs = math.comb(len(vectors), 2)
-        if pairs == 0:
-            return _scalar(0.0, x.dtype)
         norms = np.sqrt(np.sum(vectors**2, axis=1, keepdims=True))
-        vectors = vectors / np.where(norms == 0, 1, norms)
-        cosines = np.abs(vectors @ vectors.T)
-        np.fill_diagonal(cosines, 0)
-        return _scalar(self.factor * 0.5 * np.sum(cosines) / pairs, x.dtype)
+        norms = np.where(norms == 0, 1, norms)
+        return vectors / norms, norms
 
     def get_config(self) -> dict[str, object]:
         return {"factor": self.factor, "mode": self.mode}

@@ -5,6 +5,8 @@ import numpy as np
 from dwconv import DepthwiseConv1D
 
 X = np.random.default_rng(11).standard_normal((2, 9, 3)).astype(np.float32)
+# A gradient for the outputs of `built_layer()`.
+DY = np.random.default_rng(12).standard_normal((2, 7, 3)).astype(np.float32)
 
 
 def built_layer(channels=3, layer_class=DepthwiseConv1D, **arguments):
@@ -26,3 +28,9 @@ def assert_same_state(layer, before):
     assert now == attributes
     assert len(now_weights) == len(weights)
     assert all(map(np.array_equal, now_weights, weights))
+
+
+def assert_equal_gradients(got, want):
+    """Two results of a pullback, bit for bit but for the signs of zeros."""
+    assert np.array_equal(got[0], want[0]) and len(got[1]) == len(want[1])
+    assert all(map(np.array_equal, got[1], want[1]))

@@ -160,3 +160,46 @@ def test_orthogonal_regularizer_needs_rank_2(shape):
 def test_orthogonal_regularizer_mode():
     with pytest.raises(ValueError, match="`mode`.*Received: mode=diagonal"):
         regularizers.OrthogonalRegularizer(mode="diagonal")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("regularizer", "expected"),
+    [
+        (regularizers.L1(0.5), [[0.5, -0.5], [0, 0.5], [-0.5, 0]]),
+        (regularizers.L2(0.5), [[2, -1], [0, 3], [-0.5, 0]]),
+        (regularizers.L1L2(0.5, 0.25), [[1.5, -1], [0, 2], [-0.75, 0]]),
+    ],
+)
+def test_gradients(regularizer, expected, dtype):
+    w = np.array([[2, -1], [0, 3], [-0.5, -0.0]], dtype)
+    gradient = regularizer.gradient(w)
+    assert gradient.dtype == dtype
+    np.testing.assert_array_equal(gradient, expected)
+    with np.errstate(all="raise"):
+        gradient = regularizer.gradient(np.array([np.nan, np.inf, -np.finfo(dtype).max], dtype))
+    assert np.isnan(gradient[0]) and gradient[1] > 0 > gradient[2]
+    assert regularizer.gradient(np.zeros((0, 3), dtype)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_gradient_of_the_orthogonal_regularizer(mode):
+    regularizer = regularizers.OrthogonalRegularizer(2.0, mode)
+    w = np.random.default_rng(3).standard_normal((4, 3))
+    gradient = regularizer.gradient(w)
+    for at in np.ndindex(w.shape):
+        step = np.zeros(w.shape)
+        step[at] = 1e-6
+        want = (regularizer(w + step) - regularizer(w - step)) / 2e-6
+        assert abs(gradient[at] - want) <= 1e-8, f"{mode} {at}: {gradient[at]}, {want}"
+    assert regularizer.gradient(w.astype("float32")).dtype == np.float32
+    assert not regularizer.gradient(np.eye(3)).any() and not regularizer.gradient(np.ones((1, 1)))
+    zero = w * ([[0], [1], [1], [1]] if mode == "rows" else [0, 1, 1])
+    assert np.isfinite(regularizer.gradient(zero)).all()
+    with pytest.raises(ValueError, match="rank 2"):
+        regularizer.gradient(np.ones(3))
+
+
+def test_the_base_class_has_no_gradient():
+    with pytest.raises(NotImplementedError, match=r"`gradient\(\)`"):
+        regularizers.Regularizer().gradient(np.ones(3))
