@@ -50,9 +50,10 @@ def test_it_learns(folder, tmp_path):
     picture = tmp_path / "motion.png"
     done = run("--data", folder, "--epochs", 20, "-o", picture)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    found = re.findall(r"split ([\d.]+)%, largest filter ([\d.]+), all kernels ([\d.]+)", done.stdout)
+    line = r"split ([\d.]+)%, largest filter ([\d.]+), all kernels ([\d.]+)"
+    found = re.findall(line, done.stdout)
     (accuracy, largest, size), (plain_accuracy, plain_largest, plain_size) = [
-        map(float, line) for line in found
+        map(float, numbers) for numbers in found
     ]
     assert accuracy >= 90 and plain_accuracy >= 90, done.stdout
     assert largest <= 1 < plain_largest and size < plain_size, done.stdout
