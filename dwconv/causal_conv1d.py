@@ -256,20 +256,24 @@ def _update(x, state, items, seen, kernel, bias, activation):
         for step in range(kept):
             state[numbers, :, (seen + steps - kept + step) % length] = new[:, step]
     else:
-        if length == memory:
-            kept, new = length, window[:, steps:]
-        elif length - kept <= _FEW_COLUMNS:
-            for column in range(length - kept):
-                state[items, :, column] = state[items, :, column + kept]
-        else:
-            state[items, :, : length - kept] = state[items, :, kept:]
-        if kept <= _FEW_COLUMNS:
-            for column in range(kept):
-                state[items, :, length - kept + column] = new[:, column]
-        else:
-            state[items, :, length - kept :] = new.transpose(0, 2, 1)
+        if length == memory:  # the window holds all of it
+            new = window[:, steps:]
+        left = length - new.shape[1]
+        if left:
+            _put(state[items, :, new.shape[1] :], state, items, 0)
+        _put(new.transpose(0, 2, 1), state, items, left)
     y = y.transpose(0, 2, 1).astype(x.dtype, copy=False)
     return contiguous(y, "the output") if x.flags.c_contiguous else y
+
+
+def _put(source, target, items, at):
+    """``target[items, :, at : at + steps] = source``, all (batch, channels, steps); the source may lie further on in it."""
+    steps = source.shape[2]
+    if steps <= _FEW_COLUMNS:
+        for step in range(steps):
+            target[items, :, at + step] = source[:, :, step]
+    else:
+        target[items, :, at : at + steps] = source
 
 
 def _window(before, x):
@@ -292,12 +296,11 @@ def _final(x, before, memory, runs):
     """The last inputs of the last sequence of each item."""
     batch, channels, steps = x.shape
     final = np.zeros((batch, channels, memory), x.dtype)
-    if before is not None and runs is None:
-        n = min(memory, steps)
-        final[:, :, : memory - n] = before[:, :, n:]
     if runs is None:
         n = min(memory, steps)
-        final[:, :, memory - n :] = x[:, :, steps - n :]
+        if before is not None:
+            _put(before[:, :, n:], final, slice(None), 0)
+        _put(x[:, :, steps - n :], final, slice(None), memory - n)
         return final
     if before is not None:
         final[...] = before  # of items without any sequence
@@ -325,7 +328,8 @@ def _arguments(x, weight, bias, activation):
         check_dtype(bias, "bias")
         if bias.shape != weight.shape[:1]:
             raise ValueError(f"`bias` must have shape (channels,) = {weight.shape[:1]}, received bias.shape={bias.shape}")
-    x = native(x, x.dtype.newbyteorder("="), "x")
+    if not x.dtype.isnative:
+        x = native(x, x.dtype.newbyteorder("="), "x")
     return x, contiguous(weight.T, "weight")[:, :, np.newaxis], bias
 
 

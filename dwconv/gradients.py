@@ -31,6 +31,9 @@ def depthwise_conv1d_backward(
     data_format: str = "channels_last",
     needs: tuple[bool, bool, bool] = (True, True, True),
     num_threads: int | None = None,
+    lengths: object = None,
+    cu_seqlens: object = None,
+    seq_idx: object = None,
 ) -> Gradients:
     """Gradients of ``sum(y * dy)`` with respect to input, kernel and bias, ``y = depthwise_conv1d(x, kernel, bias)``.
 
@@ -56,6 +59,9 @@ def depthwise_conv1d_backward(
         Which of the three gradients to compute.
     num_threads : int, optional
         Most threads to use; see :mod:`dwconv.threads`.
+    lengths, cu_seqlens, seq_idx : array of int, optional
+        Those of the forward pass, if its sequences have different lengths.  What belongs to no sequence is never read;
+        dx is zero there.
 
     Returns
     -------
@@ -89,6 +95,14 @@ def depthwise_conv1d_backward(
     >>> dx.ravel(), dkernel.ravel(), dbias
     (array([1., 2., 1.]), array([1., 3.]), array([2.]))
     """
+    if not (lengths is cu_seqlens is seq_idx is None):
+        from dwconv.sequences import sequence_gradients
+
+        return sequence_gradients(
+            x, kernel, dy, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+            needs=_checked_needs(needs), num_threads=num_threads, lengths=lengths, cu_seqlens=cu_seqlens,
+            seq_idx=seq_idx,
+        )  # fmt: skip
     key = None
     # As in depthwise_conv1d: what else could be wrong with a call of known shapes is noticed by the plan.
     if (

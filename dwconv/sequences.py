@@ -13,7 +13,7 @@ import numpy as np
 
 from dwconv import activations
 from dwconv._core import Plan
-from dwconv.arrays import as_array, check_out, contiguous, empty_array, row_strides
+from dwconv.arrays import as_array, check_dtype, check_out, contiguous, empty_array, row_strides
 from dwconv.functional import (
     _arrays,
     _checked_padding,
@@ -102,7 +102,7 @@ def convolve_sequences(
 
     if out is not None:
         check_out(out, layout.out_shape, dtype, given)
-    in_place = out is not None and row_strides(out) is not None
+    in_place = out is not None and rest is None and row_strides(out) is not None
     y = out if in_place else empty_array(layout.out_shape, dtype, "the output")
     plans = {}
     # The blocks of an FFT, and a callable, may see all of their array, so each sequence gets its own.
@@ -124,3 +124,48 @@ def convolve_sequences(
         return y
     out[...] = y
     return out
+
+
+def sequence_gradients(
+    x: object,
+    kernel: object,
+    dy: object,
+    *,
+    strides: int,
+    padding: Padding,
+    dilation_rate: int,
+    data_format: str,
+    needs: tuple[bool, bool, bool],
+    num_threads: int | None,
+    lengths: object,
+    cu_seqlens: object,
+    seq_idx: object,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """`depthwise_conv1d_backward` with `lengths`, `cu_seqlens` or `seq_idx`."""
+    from dwconv.gradients import depthwise_conv1d_backward
+
+    x, kernel, _, dtype = _arrays(as_array(x, "input"), as_array(kernel, "kernel"), None)
+    dy = as_array(dy, "dy")
+    options = dict(strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format)
+    layout = Layout(x, kernel, lengths=lengths, cu_seqlens=cu_seqlens, seq_idx=seq_idx, **options)
+    check_dtype(dy, "dy")
+    if dy.shape != layout.out_shape:
+        raise ValueError(f"`dy` must have the shape of the output, {layout.out_shape}, received dy.shape={dy.shape}")
+    dtype = np.result_type(dtype, dy.dtype.newbyteorder("="))
+    threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
+    options |= dict(needs=needs, num_threads=threads)
+    outputs = kernel.shape[1] * kernel.shape[2]
+    dx = empty_array(x.shape, dtype, "the gradient of the input") if needs[0] else None
+    # In float64, so that the error does not grow with the number of sequences.
+    dkernel = np.zeros(kernel.shape) if needs[1] else None
+    dbias = np.zeros(outputs) if needs[2] else None
+    for sequence in layout.sequences():
+        part = depthwise_conv1d_backward(layout.input(x, sequence), kernel, layout.output(dy, sequence), **options)
+        for total, own in zip((dkernel, dbias), part[1:], strict=True):
+            if total is not None:
+                total += own
+        if dx is not None:
+            layout.input(dx, sequence)[...] = part[0]
+    if dx is not None:
+        layout.clear_masked_input(dx)
+    return dx, *(total if total is None else total.astype(dtype) for total in (dkernel, dbias))
