@@ -13,6 +13,7 @@ from dwconv.threads import get_num_threads, num_threads, set_num_threads
 if TYPE_CHECKING:
     from dwconv import config, constraints, initializers, optimizers, regularizers
     from dwconv.causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv_with_state
+    from dwconv.causal_layer import CausalDepthwiseConv1D
     from dwconv.diagnostics import show_config
     from dwconv.gradients import depthwise_conv1d_backward
     from dwconv.layer import DepthwiseConv1D
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from dwconv.npz import load_layer, save_layer
     from dwconv.random import set_random_seed
     from dwconv.sequences import output_lengths
+    from dwconv.stream import DepthwiseConv1DStream
 
 __all__ = [
+    "CausalDepthwiseConv1D",
     "DepthwiseConv1D",
+    "DepthwiseConv1DStream",
     "__version__",
     "activations",
     "causal_conv1d_fn",
@@ -50,7 +54,9 @@ __all__ = [
 
 # Imported when first asked for, so that those who only filter do not wait for what only layers need.
 _LATER = {
+    "CausalDepthwiseConv1D": "causal_layer",
     "DepthwiseConv1D": "layer",
+    "DepthwiseConv1DStream": "stream",
     "causal_conv1d_fn": "causal_conv1d",
     "causal_conv1d_update": "causal_conv1d",
     "causal_conv_with_state": "causal_conv1d",

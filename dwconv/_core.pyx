@@ -201,6 +201,7 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
 
 
 include "_core_gradients.pxi"
+include "_core_stream.pxi"
 
 
 def isa_names():

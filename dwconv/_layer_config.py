@@ -31,11 +31,14 @@ OBJECT_KEYS = {
 }
 
 
+_LAYER_NAMES = ("DepthwiseConv1D", "CausalDepthwiseConv1D")
+
+
 def get_activation(
     identifier: object, custom_objects: Mapping[str, object] | None = None
 ) -> Callable:
     """As `dwconv.activations.get`; the configuration of a layer is understood too."""
-    if isinstance(identifier, Mapping) and identifier.get("class_name") == "DepthwiseConv1D":
+    if isinstance(identifier, Mapping) and identifier.get("class_name") in _LAYER_NAMES:
         from dwconv.layer_serialization import deserialize  # which imports this module
 
         return deserialize(identifier, custom_objects)

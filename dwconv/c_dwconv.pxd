@@ -16,6 +16,8 @@ cdef extern from "dwconv.h" nogil:
         DWCONV_ERROR_ACTIVATION
         DWCONV_ERROR_WORKSPACE
         DWCONV_ERROR_PLAN
+        DWCONV_ERROR_STREAM
+        DWCONV_ERROR_FLUSHED
 
     ctypedef enum dwconv_layout:
         DWCONV_CHANNELS_LAST
@@ -96,3 +98,42 @@ cdef extern from "dwconv.h" nogil:
     int dwconv_isa_has_fma(const char *isa)
     int dwconv_has_openmp()
     int dwconv_forked()
+
+    ctypedef struct dwconv_stream_problem:
+        int64_t batch, channels, depth_multiplier
+        int64_t kernel_size, stride, dilation, pad_left, pad_right
+        int32_t layout, dtype
+
+    ctypedef struct dwconv_stream:
+        uint64_t opaque[48]
+
+    ctypedef struct dwconv_chunk:
+        int64_t in_steps, out_steps
+        int64_t x_batch_stride, x_row_stride
+        int64_t y_batch_stride, y_row_stride
+
+    ctypedef struct dwconv_stream_mark:
+        int64_t position, available, flushed
+
+    dwconv_status dwconv_stream_init(dwconv_stream *stream, const dwconv_stream_problem *problem, const char *isa)
+    size_t dwconv_stream_state_size(const dwconv_stream *stream)
+    size_t dwconv_stream_workspace_size(const dwconv_stream *stream, int64_t in_steps, int max_threads)
+    int64_t dwconv_stream_history(const dwconv_stream *stream)
+    int64_t dwconv_stream_delay(const dwconv_stream *stream)
+    dwconv_status dwconv_stream_reset(const dwconv_stream *stream, void *state, int64_t item)
+    int64_t dwconv_stream_out_steps(const dwconv_stream *stream, const void *state, int64_t item, int64_t in_steps)
+    int64_t dwconv_stream_tail_steps(const dwconv_stream *stream, const void *state, int64_t item)
+    int64_t dwconv_stream_position(const dwconv_stream *stream, const void *state, int64_t item)
+    dwconv_status dwconv_stream_push(const dwconv_stream *stream, void *state, const dwconv_chunk *chunk,
+                                     const void *x, const void *w, const void *bias,
+                                     const dwconv_activation *activation, void *y, const dwconv_exec *exec)
+    dwconv_status dwconv_stream_step(const dwconv_stream *stream, void *state, const void *x, const void *w,
+                                     const void *bias, const dwconv_activation *activation, void *y,
+                                     const dwconv_exec *exec)
+    dwconv_status dwconv_stream_flush(const dwconv_stream *stream, void *state, int64_t item,
+                                      const dwconv_chunk *chunk, const void *w, const void *bias,
+                                      const dwconv_activation *activation, void *y, const dwconv_exec *exec)
+    dwconv_status dwconv_stream_save(const dwconv_stream *stream, const void *state, int64_t item,
+                                     dwconv_stream_mark *mark, void *history)
+    dwconv_status dwconv_stream_load(const dwconv_stream *stream, void *state, int64_t item,
+                                     const dwconv_stream_mark *mark, const void *history)

@@ -56,7 +56,9 @@ def depthwise_conv1d(
     lengths: object = None,
     cu_seqlens: object = None,
     seq_idx: object = None,
-) -> np.ndarray:
+    state: object = None,
+    return_state: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Convolves every channel with filters of its own.
 
     ``y[b, i, c*M + m] = activation(bias[c*M + m] + sum_k x[b, i*strides + k*dilation_rate - left, c] * kernel[k, c, m])``
@@ -100,11 +102,19 @@ def depthwise_conv1d(
     seq_idx : array of int, shape (batch, steps), optional
         The number of the sequence each step belongs to, for calls with an output step for every input step.  Steps
         with a negative number belong to none and have zeros as outputs.
+    state : array of shape (batch, (kernel_size - 1) * dilation_rate, channels), or (batch, channels, ...), optional
+        The inputs before this call, oldest first, in the data format; fewer of them if there were fewer, so that none
+        are invented.  Only with ``"causal"`` padding, and ``"valid"`` with a stride of 1, which then need no padding:
+        the outputs of calls that hand on the state are those of one call, to the last bit.
+    return_state : bool
+        Whether to return the state for the next call too.  The steps must be a multiple of `strides` then.  See
+        `dwconv.DepthwiseConv1DStream` for what has no such limits.
 
     Returns
     -------
     ndarray of shape (batch, out_steps, channels * depth_multiplier), or (batch, channels * depth_multiplier, out_steps)
-        `out` if given.  Its dtype is ``numpy.result_type`` of the arrays.
+        `out` if given.  Its dtype is ``numpy.result_type`` of the arrays.  With `return_state` a pair: this and a new
+        array, the last ``(kernel_size - 1) * dilation_rate`` steps of `state` and `x` together.
 
     Raises
     ------
@@ -136,7 +146,17 @@ def depthwise_conv1d(
     key = None
     # True and 1.0 equal 1, hence the exact types.  Everything else that could be wrong with a call of known shape and
     # options is noticed by the plan, and explained on the long way.
-    if not (lengths is cu_seqlens is seq_idx is None):
+    if not (lengths is cu_seqlens is seq_idx is state is None) or return_state:
+        if state is not None or return_state:
+            if not (lengths is cu_seqlens is seq_idx is None):
+                raise ValueError("`state` and `return_state` cannot be combined with `lengths`, `cu_seqlens` or `seq_idx`")
+            from dwconv.functional_state import convolve_with_state
+
+            return convolve_with_state(
+                x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+                activation=activation, out=out, num_threads=num_threads, method=method, state=state,
+                return_state=return_state,
+            )  # fmt: skip
         from dwconv.sequences import convolve_sequences
 
         return convolve_sequences(

@@ -24,6 +24,7 @@ from dwconv._layer_config import (
     layer_repr,
 )
 from dwconv._layer_state import checked_state
+from dwconv._layer_stream import Streaming
 from dwconv.functional import checked_method, depthwise_conv1d
 from dwconv.padding import checked_padding
 from dwconv.specs import InputSpec
@@ -36,7 +37,7 @@ _FUNCTIONAL_HINT = (
 )
 
 
-class DepthwiseConv1D(Layer):
+class DepthwiseConv1D(Streaming, Layer):
     """Depthwise 1-D convolution layer, a drop-in for ``keras.layers.DepthwiseConv1D``.
 
     Each input channel is convolved with `depth_multiplier` kernels of its own; nothing is mixed
@@ -105,6 +106,8 @@ class DepthwiseConv1D(Layer):
     """
 
     rank = 1
+    _paddings = ("valid", "same")
+    _strides_with_dilation = False  # Keras's layer has no such combination
     _may_add_losses = False
 
     def __init_subclass__(cls, **kwargs: object):
@@ -140,14 +143,14 @@ class DepthwiseConv1D(Layer):
             )
         self.kernel_size = single_integer(kernel_size, "kernel_size")
         self.strides = single_integer(strides, "strides")
-        self.padding = option(padding, "padding", ("valid", "same"), _padding_hint(padding))
+        self.padding = option(padding, "padding", self._paddings, _padding_hint(padding))
         self.depth_multiplier = positive_integer(depth_multiplier, "depth_multiplier")
         if data_format is None:
             data_format = global_config.image_data_format()
         self.data_format = option(data_format, "data_format", ("channels_last", "channels_first"))
         self.dilation_rate = single_integer(dilation_rate, "dilation_rate")
         check_effective_kernel_size(self.kernel_size[0], self.dilation_rate[0])
-        if self.strides[0] > 1 and self.dilation_rate[0] > 1:
+        if self.strides[0] > 1 and self.dilation_rate[0] > 1 and not self._strides_with_dilation:
             raise ValueError(
                 "`strides > 1` cannot be combined with `dilation_rate > 1` in a layer. Received: "
                 f"strides={strides}, dilation_rate={dilation_rate}{_FUNCTIONAL_HINT}"

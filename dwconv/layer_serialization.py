@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dwconv._base_layer import Layer
 from dwconv._checks import describe
 from dwconv._layer_config import layer_arguments
+from dwconv.causal_layer import CausalDepthwiseConv1D
 from dwconv.layer import DepthwiseConv1D
 from dwconv.serialization import deserialize_keras_object, serialize_keras_object
 
-_LAYERS = {"DepthwiseConv1D": DepthwiseConv1D}
+_LAYERS = {"DepthwiseConv1D": DepthwiseConv1D, "CausalDepthwiseConv1D": CausalDepthwiseConv1D}
 
 
 def serialize(layer: Layer) -> dict[str, object]:
@@ -32,7 +33,8 @@ def serialize(layer: Layer) -> dict[str, object]:
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"`layer` must be a layer. Received: layer={describe(layer)}")
-    configuration = serialize_keras_object(layer, "keras.layers", _LAYERS)
+    module = "dwconv" if type(layer) is CausalDepthwiseConv1D else "keras.layers"
+    configuration = serialize_keras_object(layer, module, _LAYERS)
     if layer.built:
         configuration["build_config"] = layer.get_build_config()
     return configuration

@@ -72,7 +72,7 @@ def save_layer(path: str | os.PathLike, layer) -> None:
 
 
 def load_layer(path: str | os.PathLike):
-    """Read a layer file and return a built ``DepthwiseConv1D``.
+    """Read a layer file and return a built ``DepthwiseConv1D``, or ``CausalDepthwiseConv1D``.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def load_layer(path: str | os.PathLike):
     Returns
     -------
     dwconv.DepthwiseConv1D
-        Built, with the stored weights.
+        Built, with the stored weights; a ``CausalDepthwiseConv1D`` if the padding is causal.
 
     Raises
     ------
@@ -92,6 +92,7 @@ def load_layer(path: str | os.PathLike):
     OSError
         If the file cannot be read.
     """
+    from dwconv.causal_layer import CausalDepthwiseConv1D
     from dwconv.layer import DepthwiseConv1D
 
     config, kernel, bias = read_layer_file(path)
@@ -100,7 +101,8 @@ def load_layer(path: str | os.PathLike):
                          f"depth_multiplier) to become a layer. Received shape={kernel.shape}")
     kernel = kernel[:, :, np.newaxis] if kernel.ndim == 2 else kernel
     try:
-        layer = DepthwiseConv1D.from_config(config)
+        causal = config.get("padding") == "causal"
+        layer = (CausalDepthwiseConv1D if causal else DepthwiseConv1D).from_config(config)
         check_weights(layer, kernel, bias)
         channels = kernel.shape[1]
         last = layer.data_format == "channels_last"

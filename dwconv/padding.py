@@ -66,3 +66,37 @@ def checked_padding(
             f"kernel_size={kernel_size}, strides={stride}, dilation_rate={dilation}, padding={padding!r}"
         )
     return left, out_steps
+
+
+def stream_padding(
+    padding: str | tuple[int, int], kernel_size: int, stride: int, dilation: int, total_steps: int | None = None
+) -> tuple[int, int]:
+    """Left and right padding of a sequence whose length is known only at its end.
+
+    With ``"same"``, a stride s > 1 and an effective kernel of E steps, the left padding depends on the length N:
+    it is ``max(E - r, 0) // 2`` for r = N mod s, or s where that is 0.  Then `total_steps` must say N.
+
+    Raises
+    ------
+    ValueError
+        If it is needed and missing, or given for another padding.
+    """
+    effective = effective_kernel_size(kernel_size, dilation)
+    if total_steps is not None and padding != "same":
+        raise ValueError(
+            f"`total_steps` has a meaning for padding 'same' only, received total_steps={total_steps}, padding={padding!r}"
+        )
+    if padding == "same":
+        if total_steps is not None:
+            return resolve_padding(padding, total_steps, kernel_size, stride, dilation)[:2]
+        left = (effective - 1) // 2  # the largest, of a sequence one step longer than a multiple of the stride
+        if max(effective - stride, 0) // 2 != left:
+            raise ValueError(
+                f"`padding` 'same' with strides={stride} depends on the length of the whole sequence: give it as "
+                "`total_steps`, or the padding as a pair (left, right). Received padding='same', "
+                f"kernel_size={kernel_size}, dilation_rate={dilation}, total_steps=None"
+            )
+        return left, effective - 1 - left
+    if padding == "causal":
+        return effective - 1, 0
+    return (0, 0) if padding == "valid" else padding

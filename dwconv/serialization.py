@@ -17,7 +17,7 @@ import numpy as np
 from dwconv._checks import describe
 
 # Top-level packages whose class names mean our own classes.
-_KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow")
+_KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow", "dwconv")
 
 
 def serialize_keras_object(

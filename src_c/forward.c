@@ -107,7 +107,7 @@ void dw_execute(dw_call *call, const dwconv_exec *exec)
     dw_run(exec->runner, run_task, call, tasks, threads);
 }
 
-static bool activation_is_usable(const dwconv_activation *a)
+bool dw_activation_is_usable(const dwconv_activation *a)
 {
     switch (a->kind) {
     case DWCONV_CLIP: return a->alpha <= a->beta;
@@ -129,7 +129,7 @@ dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const voi
         return DWCONV_ERROR_NULL;
     if (!plan)
         return DWCONV_ERROR_PLAN;
-    if (activation && !activation_is_usable(activation))
+    if (activation && !dw_activation_is_usable(activation))
         return DWCONV_ERROR_ACTIVATION;
     if (plan->regions_used == 0)
         return DWCONV_OK; /* y has no elements */

@@ -131,6 +131,9 @@ static inline int64_t dw_summed_lanes(const dw_plan *plan)
     return dw_min(plan->lane_sum, DW_PANEL_BYTES / 2 / plan->item_bytes);
 }
 
+/* plan.c: dwconv_plan_init with these kernels, which takes no look at the CPU. */
+dwconv_status dw_plan_with(dwconv_plan *plan, const dwconv_problem *problem, const struct dw_table *table);
+
 /* schedule.c chooses ways and tiles; direct.c, panel.c and flat.c run one task each. */
 void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part);
@@ -151,6 +154,7 @@ static inline char *dw_align(void *workspace)
 
 /* forward.c: the activation of this call over rows that were just written. */
 void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes);
+bool dw_activation_is_usable(const dwconv_activation *activation);
 
 static inline const dw_plan *dw_plan_of(const dwconv_plan *plan)
 {

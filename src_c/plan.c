@@ -67,18 +67,16 @@ static dwconv_status check_sizes(const dwconv_problem *p)
     return DWCONV_OK;
 }
 
-dwconv_status dwconv_plan_init(dwconv_plan *opaque, const dwconv_problem *problem, const char *isa)
+dwconv_status dw_plan_with(dwconv_plan *opaque, const dwconv_problem *problem, const dw_table *table)
 {
     dw_plan plan = {0};
     dwconv_status status;
-    if (!opaque || !problem)
-        return DWCONV_ERROR_NULL;
     plan.problem = *problem;
     dwconv_problem *p = &plan.problem;
     if ((status = check_sizes(p)) != DWCONV_OK)
         return status;
-    plan.table = dw_find_table(isa);
-    if (!plan.table)
+    plan.table = table;
+    if (!table)
         return DWCONV_ERROR_ISA;
     plan.kernels = p->dtype == DWCONV_F32 ? &plan.table->f32 : &plan.table->f64;
     plan.item_bytes = p->dtype == DWCONV_F32 ? 4 : 8;
@@ -104,6 +102,13 @@ dwconv_status dwconv_plan_init(dwconv_plan *opaque, const dwconv_problem *proble
     memset(opaque, 0, sizeof *opaque);
     memcpy(opaque, &plan, sizeof plan);
     return DWCONV_OK;
+}
+
+dwconv_status dwconv_plan_init(dwconv_plan *opaque, const dwconv_problem *problem, const char *isa)
+{
+    if (!opaque || !problem)
+        return DWCONV_ERROR_NULL;
+    return dw_plan_with(opaque, problem, dw_find_table(isa));
 }
 
 double dwconv_work(const dwconv_plan *opaque)
@@ -141,6 +146,8 @@ const char *dwconv_status_string(dwconv_status status)
     case DWCONV_ERROR_ACTIVATION: return "unknown activation, or unusable parameters";
     case DWCONV_ERROR_WORKSPACE: return "the workspace is missing or too small";
     case DWCONV_ERROR_PLAN: return "the plan is not initialised";
+    case DWCONV_ERROR_STREAM: return "the stream or its state is not initialised";
+    case DWCONV_ERROR_FLUSHED: return "the sequence has ended by a flush; reset it first";
     }
     return "unknown status";
 }

@@ -79,7 +79,7 @@ BAD_ENTRIES = {
     "negative dilation": ({"kernel": KERNEL, "dilation_rate": -1}, "dilation_rate"),
     "numeric padding": ({"kernel": KERNEL, "padding": 3}, "'padding'"),
     "unknown padding": ({"kernel": KERNEL, "padding": "reflect"}, "reflect"),
-    "padding the layer lacks": ({"kernel": KERNEL, "padding": "causal"}, "causal"),
+    "padding the layer lacks": ({"kernel": KERNEL, "padding": [1, 2]}, "(1, 2)"),
     "unknown activation": ({"kernel": KERNEL, "activation": "nothing"}, "nothing"),
     "unknown layout": ({"kernel": KERNEL, "data_format": "NWC"}, "NWC"),
     "numeric config": ({"kernel": KERNEL, "config": 1}, "'config'"),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dwconv import activation_layers, activations
+from dwconv.causal_layer import CausalDepthwiseConv1D
 from dwconv.functional import depthwise_conv1d
 from dwconv.layer import DepthwiseConv1D
 from dwconv.npz import check_weights, read_layer_file
@@ -59,16 +60,17 @@ def read_operation(path: str | os.PathLike, channels_of: Callable[[str], int]) -
     """Read a layer file for a signal that has ``channels_of(data_format)`` channels.
 
     A one-dimensional kernel is applied to every channel. The settings pass the layer's own
-    checks, except those that only the function has: padding "causal" or (left, right), and a
-    dilation together with a stride.
+    checks, except those that only the function has: padding (left, right), and a dilation together
+    with a stride.
     """
     config, kernel, bias = read_layer_file(path)
     padding, dilation = config.get("padding", "valid"), config.get("dilation_rate", 1)
-    own_padding = padding == "causal" or isinstance(padding, tuple)
+    own_padding = isinstance(padding, tuple)
+    layer_class = CausalDepthwiseConv1D if padding == "causal" else DepthwiseConv1D
     own_dilation = isinstance(dilation, int) and dilation > 1
     try:
-        layer = DepthwiseConv1D.from_config(config | ({"padding": "valid"} if own_padding else {})
-                                            | ({"dilation_rate": 1} if own_dilation else {}))
+        layer = layer_class.from_config(config | ({"padding": "valid"} if own_padding else {})
+                                        | ({"dilation_rate": 1} if own_dilation else {}))
         channels = channels_of(layer.data_format)
         kernel = np.ascontiguousarray(_expand(kernel, channels), layer.compute_dtype)
         if bias is not None:

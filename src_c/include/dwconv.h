@@ -70,7 +70,9 @@ typedef enum dwconv_status {
     DWCONV_ERROR_ISA,        /* unknown instruction set, or this CPU lacks it */
     DWCONV_ERROR_ACTIVATION, /* activation kind unknown, or its parameters are not usable */
     DWCONV_ERROR_WORKSPACE,  /* workspace is NULL or smaller than dwconv_workspace_size() */
-    DWCONV_ERROR_PLAN        /* the plan was not filled by dwconv_plan_init() */
+    DWCONV_ERROR_PLAN,       /* the plan was not filled by dwconv_plan_init() */
+    DWCONV_ERROR_STREAM,     /* the stream was not filled by dwconv_stream_init(), or the state is not one of it */
+    DWCONV_ERROR_FLUSHED     /* the sequence has ended: reset it first */
 } dwconv_status;
 
 typedef enum dwconv_layout { DWCONV_CHANNELS_LAST = 0, DWCONV_CHANNELS_FIRST = 1 } dwconv_layout;
@@ -179,6 +181,105 @@ DWCONV_API dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const v
 
 /* Multiply-adds of the plan, taps over padding included; a measure of the work in one call. */
 DWCONV_API double dwconv_work(const dwconv_plan *plan);
+
+/* 4. Streams: a convolution whose input arrives in chunks
+ *
+ *     dwconv_stream_problem p = {0};          // zero first, then fill; as above, but for steps and strides
+ *     p.batch = 1; p.channels = 64; p.depth_multiplier = 1; p.kernel_size = 5; p.stride = 1; p.dilation = 1;
+ *     p.pad_left = 4;                         // causal: (kernel_size - 1) * dilation on the left
+ *     dwconv_stream stream;
+ *     dwconv_status s = dwconv_stream_init(&stream, &p, NULL);
+ *     void *state = malloc(dwconv_stream_state_size(&stream));
+ *     s = dwconv_stream_reset(&stream, state, -1);
+ *     while (...) {
+ *         dwconv_chunk c = {0};
+ *         c.in_steps = n; c.out_steps = dwconv_stream_out_steps(&stream, state, -1, n);
+ *         s = dwconv_stream_push(&stream, state, &c, x, w, bias, NULL, y, &e);
+ *     }
+ *
+ *   The outputs of all pushes and of the flush, one after the other, are those of one dwconv_forward() over the
+ *   whole input, with the same bits (of one instruction set), however it was cut.  After n inputs as many outputs
+ *   have been given as cannot change any more: output i comes with input i*stride + dwconv_stream_delay(), those of
+ *   negative number with input 0.  The rest, whose taps meet the padding on the right, comes with the flush.
+ *
+ *   Every batch item is a sequence of its own, which can be reset and flushed alone.  Where items do not give
+ *   equally many outputs, those of an item are the last ones of y, with zeros before them.
+ *
+ *   A dwconv_stream is a value like a plan.  The state holds the inputs that may be needed again; it is aligned like
+ *   a double, points nowhere, and may be copied or moved as bytes.  A call that returns an error changed nothing. */
+
+/* What to compute.  pad_left and pad_right may be negative: steps at the beginning and at the end that are
+ * skipped.  layout is that of chunks. */
+typedef struct dwconv_stream_problem {
+    int64_t batch, channels, depth_multiplier;
+    int64_t kernel_size, stride, dilation, pad_left, pad_right;
+    int32_t layout, dtype;
+} dwconv_stream_problem;
+
+/* A validated stream and everything derived from it. */
+typedef struct dwconv_stream {
+    uint64_t opaque[48];
+} dwconv_stream;
+
+/* One chunk: x (batch, in_steps, channels) and y (batch, out_steps, channels*depth_multiplier), or with rows of
+ * steps for channels_first.  out_steps must be at least what the call gives.  Distances in elements; 0 = packed. */
+typedef struct dwconv_chunk {
+    int64_t in_steps, out_steps;
+    int64_t x_batch_stride, x_row_stride;
+    int64_t y_batch_stride, y_row_stride;
+} dwconv_chunk;
+
+/* Where one sequence stands. */
+typedef struct dwconv_stream_mark {
+    int64_t position;  /* inputs taken */
+    int64_t available; /* how many of the last inputs exist, at most dwconv_stream_history(); older ones are absent */
+    int64_t flushed;   /* 1: it has ended */
+} dwconv_stream_mark;
+
+DWCONV_API dwconv_status dwconv_stream_init(dwconv_stream *stream, const dwconv_stream_problem *problem,
+                                            const char *isa);
+DWCONV_API size_t dwconv_stream_state_size(const dwconv_stream *stream);
+/* Scratch bytes for pushes of up to in_steps steps (and for the flush) with up to max_threads threads. */
+DWCONV_API size_t dwconv_stream_workspace_size(const dwconv_stream *stream, int64_t in_steps, int max_threads);
+DWCONV_API int64_t dwconv_stream_history(const dwconv_stream *stream); /* inputs kept: (kernel_size-1)*dilation, more
+                                                                        * if pad_right is negative */
+DWCONV_API int64_t dwconv_stream_delay(const dwconv_stream *stream);   /* negative if pad_left exceeds a kernel */
+
+/* A new sequence begins in batch item `item`, or in all with -1: necessary before the first push. */
+DWCONV_API dwconv_status dwconv_stream_reset(const dwconv_stream *stream, void *state, int64_t item);
+
+/* Outputs that a push of in_steps steps, or the flush, would give for an item; with -1 the most of any item.
+ * -1 if an argument is not valid or the sequence has ended. */
+DWCONV_API int64_t dwconv_stream_out_steps(const dwconv_stream *stream, const void *state, int64_t item,
+                                           int64_t in_steps);
+DWCONV_API int64_t dwconv_stream_tail_steps(const dwconv_stream *stream, const void *state, int64_t item);
+
+/* Inputs an item has taken; -1 if an argument is not valid. */
+DWCONV_API int64_t dwconv_stream_position(const dwconv_stream *stream, const void *state, int64_t item);
+
+/* Takes a chunk of any length, and writes the outputs it makes definite. */
+DWCONV_API dwconv_status dwconv_stream_push(const dwconv_stream *stream, void *state, const dwconv_chunk *chunk,
+                                            const void *x, const void *w, const void *bias,
+                                            const dwconv_activation *activation, void *y, const dwconv_exec *exec);
+
+/* A push of one step: x (batch, channels) and y (batch, channels*depth_multiplier), packed, in either layout.
+ * y may be NULL if dwconv_stream_out_steps(stream, state, -1, 1) is 0; it must not be more than 1. */
+DWCONV_API dwconv_status dwconv_stream_step(const dwconv_stream *stream, void *state, const void *x, const void *w,
+                                            const void *bias, const dwconv_activation *activation, void *y,
+                                            const dwconv_exec *exec);
+
+/* Ends the sequence of an item, or all with -1, and writes its last outputs: dwconv_stream_tail_steps() of them.
+ * Of the chunk only out_steps and the strides of y count; y has one batch item if `item` is not -1. */
+DWCONV_API dwconv_status dwconv_stream_flush(const dwconv_stream *stream, void *state, int64_t item,
+                                             const dwconv_chunk *chunk, const void *w, const void *bias,
+                                             const dwconv_activation *activation, void *y, const dwconv_exec *exec);
+
+/* The portable form of an item's state: its mark, and its last dwconv_stream_history() inputs, oldest first, as rows
+ * of the layout, (history, channels) or (channels, history), packed.  Inputs that are not available are zeros. */
+DWCONV_API dwconv_status dwconv_stream_save(const dwconv_stream *stream, const void *state, int64_t item,
+                                            dwconv_stream_mark *mark, void *history);
+DWCONV_API dwconv_status dwconv_stream_load(const dwconv_stream *stream, void *state, int64_t item,
+                                            const dwconv_stream_mark *mark, const void *history);
 
 /* Names and queries.  Strings are static. */
 DWCONV_API const char *dwconv_status_string(dwconv_status status);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Streams of at least a vector of lanes: chunk rows are put into the tile of the state, where conv_rows reads them
+ * together with the history.  A few lanes at a time, so that a chunk stays in the first-level cache from the
+ * copy to the activation. */
+#include "stream.h"
+#include "tiles.h"
+
+static void append(const dw_feed *f, const dw_block *block, int64_t item, int64_t lane, int64_t lanes, char *tile)
+{
+    const dw_stream *s = f->stream;
+    const int64_t multiplier = s->problem.depth_multiplier;
+    const char *x = f->x + (item * f->xs.batch + block->chunk_step * f->xs.step) * s->item_bytes;
+    tile += (block->first + block->available) * s->tile_row * s->item_bytes;
+    if (f->xs.channel == 1) {
+        s->kernels->repeat_lanes(x + lane / multiplier * s->item_bytes, f->xs.step, (ptrdiff_t)(lane % multiplier),
+                                 (ptrdiff_t)multiplier, tile, s->tile_row, (ptrdiff_t)block->append,
+                                 (ptrdiff_t)lanes);
+        return;
+    }
+    ptrdiff_t at[DW_MAX_PANEL_LANES];
+    for (int64_t l = 0; l < lanes; l++)
+        at[l] = (ptrdiff_t)((lane + l) / multiplier) * f->xs.channel;
+    s->kernels->gather_lanes(x, at, 0, f->xs.step, tile, s->tile_row, (ptrdiff_t)block->append, (ptrdiff_t)lanes);
+}
+
+/* Outputs [out, out + outs) of some lanes to y, phase by phase as in direct.c. */
+static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int64_t lanes, const char *tile,
+                     int64_t out, int64_t outs, char *y, ptrdiff_t y_row)
+{
+    const dw_stream *s = f->stream;
+    const dwconv_stream_problem *p = &s->problem;
+    const int64_t limit = block->available + block->append;
+    const int64_t phases = dw_min(s->phases, outs);
+    for (int64_t phase = 0; phase < phases; phase++) {
+        const int64_t rows = (outs - phase - 1) / phases + 1;
+        const int64_t advance = rows > 1 ? phases * p->stride : 1;
+        const int64_t start = (out + phase) * p->stride - p->pad_left - block->base;
+        const dw_rows job = {
+            .x = tile + block->first * s->tile_row * s->item_bytes,
+            .x_at = (size_t)start * (size_t)s->tile_row,
+            .x_row = (size_t)advance * (size_t)s->tile_row,
+            .x_tap = (size_t)p->dilation * (size_t)s->tile_row,
+            .w = f->w + lane * s->item_bytes,
+            .w_tap = (ptrdiff_t)s->out_channels,
+            .init = f->bias ? f->bias + lane * s->item_bytes : NULL,
+            .y = y + phase * y_row * s->item_bytes,
+            .y_row = (ptrdiff_t)phases * y_row,
+            .rows = (ptrdiff_t)rows,
+            .lanes = (ptrdiff_t)lanes,
+            .taps = (ptrdiff_t)p->kernel_size,
+            .clip = start < 0 || start + (rows - 1) * advance + s->span >= limit,
+            .start = start,
+            .advance = advance,
+            .dilation = p->dilation,
+            .limit = limit,
+        };
+        s->kernels->conv_rows(&job);
+    }
+    if (f->activation.kind != DWCONV_LINEAR) {
+        const dw_activate job = {
+            .source = y, .target = y, .source_row = y_row, .target_row = y_row, .rows = (ptrdiff_t)outs,
+            .lanes = (ptrdiff_t)lanes, .kind = f->activation.kind, .alpha = f->activation.alpha,
+            .beta = f->activation.beta,
+        };
+        s->kernels->activate(&job);
+    }
+}
+
+void dw_stream_lanes(const dw_feed *f, const dw_block *block, int64_t item)
+{
+    const dw_stream *s = f->stream;
+    const bool x_in_rows = f->xs.channel == 1 || block->append == 0, y_in_rows = f->ys.channel == 1;
+    const int64_t widest = x_in_rows && y_in_rows ? DW_STREAM_LANES_BYTES / s->item_bytes : DW_MAX_PANEL_LANES;
+    const int64_t width = dw_min(s->panel_lanes, widest);
+    char *item_tile = f->tiles + (size_t)item * s->tile_bytes;
+
+    for (int64_t lane = 0, lanes; lane < s->lanes; lane += lanes) {
+        const int64_t panel = lane / s->panel_lanes, inside = lane % s->panel_lanes;
+        lanes = dw_min(width, dw_min(s->panel_lanes - inside, s->lanes - lane));
+        char *tile = item_tile + (panel * s->tile_panel + inside) * s->item_bytes;
+        if (block->append > 0)
+            append(f, block, item, lane, lanes, tile);
+        if (block->outs == 0)
+            continue;
+        char *y = f->y + (item * f->ys.batch + lane * f->ys.channel + block->y_step * f->ys.step) * s->item_bytes;
+        if (y_in_rows) {
+            convolve(f, block, lane, lanes, tile, block->out, block->outs, y, f->ys.step);
+            continue;
+        }
+        ptrdiff_t at[DW_MAX_PANEL_LANES];
+        for (int64_t l = 0; l < lanes; l++)
+            at[l] = (ptrdiff_t)l * f->ys.channel;
+        for (int64_t done = 0, n; done < block->outs; done += n) {
+            n = dw_min(DW_STREAM_Y_ROWS, block->outs - done);
+            convolve(f, block, lane, lanes, tile, block->out + done, n, f->workspace, DW_MAX_PANEL_LANES);
+            s->kernels->scatter_lanes(f->workspace, DW_MAX_PANEL_LANES, y, at, (ptrdiff_t)done * f->ys.step,
+                                      f->ys.step, (ptrdiff_t)n, (ptrdiff_t)lanes);
+        }
+    }
+}
