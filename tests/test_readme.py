@@ -9,13 +9,13 @@ import pytest
 from dwconv.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "examples/README.md", "docs/streaming.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_there_are_three_python_examples():
-    assert len(PYTHON_BLOCKS) == 3
+def test_there_are_four_python_examples():
+    assert len(PYTHON_BLOCKS) == 4
 
 
 @pytest.mark.parametrize("index", range(len(PYTHON_BLOCKS)))
