@@ -172,7 +172,9 @@ def causal_conv1d_update(
     if one_step:
         x = x[:, :, np.newaxis]
     elif x.ndim != 3:
-        raise ValueError(f"`x` must have shape (batch, channels) or (batch, channels, steps), received x.shape={x.shape}")
+        raise ValueError(
+            f"`x` must have shape (batch, channels) or (batch, channels, steps), received x.shape={x.shape}"
+        )
     batch = len(x)
     memory = len(kernel) - 1
     _check_state(conv_state, batch if conv_state_indices is None else None, x, memory)
@@ -267,7 +269,10 @@ def _update(x, state, items, seen, kernel, bias, activation):
 
 
 def _put(source, target, items, at):
-    """``target[items, :, at : at + steps] = source``, all (batch, channels, steps); the source may lie further on in it."""
+    """``target[items, :, at : at + steps] = source``, all (batch, channels, steps).
+
+    The source may be a later part of the target.
+    """
     steps = source.shape[2]
     if steps <= _FEW_COLUMNS:
         for step in range(steps):
@@ -289,7 +294,8 @@ def _heads(runs, batch, most):
     """Batch items whose first sequence begins with the first step, and its steps, at most `most`."""
     if runs is None:
         return [(slice(None), most)] if most and batch else []
-    return [(slice(item, item + 1), min(most, stop)) for item, start, stop in zip(*runs, strict=True) if start == 0 and most]
+    first = (run for run in zip(*runs, strict=True) if run[1] == 0)
+    return [(slice(item, item + 1), min(most, stop)) for item, _, stop in first] if most else []
 
 
 def _final(x, before, memory, runs):
@@ -327,7 +333,9 @@ def _arguments(x, weight, bias, activation):
         bias = as_array(bias, "bias")
         check_dtype(bias, "bias")
         if bias.shape != weight.shape[:1]:
-            raise ValueError(f"`bias` must have shape (channels,) = {weight.shape[:1]}, received bias.shape={bias.shape}")
+            raise ValueError(
+                f"`bias` must have shape (channels,) = {weight.shape[:1]}, received bias.shape={bias.shape}"
+            )
     if not x.dtype.isnative:
         x = native(x, x.dtype.newbyteorder("="), "x")
     return x, contiguous(weight.T, "weight")[:, :, np.newaxis], bias
@@ -350,8 +358,8 @@ def _check_state(state, batch, x, memory):
     if not fits or batch not in (None, len(state)):
         items = "items" if batch is None else batch
         raise ValueError(
-            f"`conv_state` must have shape ({items}, {x.shape[1]}, state_len) with state_len >= kernel_size - 1 = {memory}, "
-            f"received conv_state.shape={state.shape}"
+            f"`conv_state` must have shape ({items}, {x.shape[1]}, state_len) with state_len >= kernel_size - 1 = "
+            f"{memory}, received conv_state.shape={state.shape}"
         )
     if state.dtype != x.dtype:
         raise ValueError(f"`conv_state` must have the dtype of x, {x.dtype}, received conv_state.dtype={state.dtype}")

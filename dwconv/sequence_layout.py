@@ -66,8 +66,9 @@ class Layout:
             ends = np.cumsum(self._own_out_steps)
             self._out_start, self._out_steps = ends - self._own_out_steps, int(ends[-1])
         else:
-            span = 1 + (geometry[0] - 1) * geometry[2]
-            if geometry[1] != 1 or (padding not in ("same", "causal") and (padding == "valid" or sum(padding) + 1 != span)):
+            reach = (geometry[0] - 1) * geometry[2]
+            added = {"same": reach, "causal": reach, "valid": 0}[padding] if isinstance(padding, str) else sum(padding)
+            if geometry[1] != 1 or added != reach:
                 raise ValueError(
                     "`seq_idx` needs an output step for every input step: strides=1 and padding 'same' or 'causal', "
                     f"received strides={strides!r}, padding={padding!r}"

@@ -271,9 +271,11 @@ def main(arguments: list[str] | None = None) -> float:
     agreement = float(np.mean(in_frames(found, len(speech)) == in_frames(human, len(speech))))
     print("speech found     heard by people")
     for i in range(max(len(found), len(human))):
-        cells = ("{:5.2f} to {:5.2f} s".format(*segments[i]) if i < len(segments) else "" for segments in (found, human))
+        both = (segments[i : i + 1] for segments in (found, human))
+        cells = ("{:5.2f} to {:5.2f} s".format(*one[0]) if one else "" for one in both)
         print("{:16} {}".format(*cells).rstrip())
-    print(f"{agreement:.1%} of {len(speech)} frames agree; {seconds / len(speech) * 1e6:.0f} microseconds for each frame of 10 ms")
+    microseconds = seconds / len(speech) * 1e6
+    print(f"{agreement:.1%} of {len(speech)} frames agree; {microseconds:.0f} microseconds for each frame of 10 ms")
     if options.output:
         picture(options.output, samples, speech, found, human)
         print(f"picture: {options.output}")

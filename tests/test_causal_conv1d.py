@@ -69,8 +69,9 @@ def random_call(rng):
 
 
 def describe(seed, x, weight, bias, seq_idx, before):
-    given = [name for name, value in (("bias", bias), ("seq_idx", seq_idx), ("initial_states", before)) if value is not None]
-    return f"default_rng({seed}): {x.shape=} {weight.shape=} {x.dtype=} {given=} seq_idx={None if seq_idx is None else seq_idx.tolist()}"
+    numbers = None if seq_idx is None else seq_idx.tolist()
+    return (f"random_call(np.random.default_rng({seed})): {x.shape=} {weight.shape=} {x.dtype=} bias={bias is not None} "
+            f"initial_states={before is not None} seq_idx={numbers}")  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -109,7 +110,8 @@ def test_final_states_continue_the_sequence():
         cut = int(rng.integers(0, steps + 1))
         first, state = causal_conv1d_fn(x[:, :, :cut], weight, bias, **options)
         second, state = causal_conv1d_fn(x[:, :, cut:], weight, bias, **options | {"initial_states": state})
-        assert np.array_equal(np.concatenate((first, second), axis=2), whole), f"default_rng({seed}) {taps=} {steps=} {cut=}"
+        joined = np.concatenate((first, second), axis=2)
+        assert np.array_equal(joined, whole), f"default_rng({seed}) {taps=} {steps=} {cut=}"
         assert np.array_equal(state, end)
         assert np.array_equal(end, np.concatenate((before, x), axis=2)[:, :, steps:])
 
@@ -286,8 +288,11 @@ def test_bad_input_of_fn(arguments, message):
 BAD_UPDATE = [
     (dict(x=np.ones(3, F4)), "received weight.shape=(3, 2), x.shape=(3,)"),
     (dict(x=np.ones((2, 3, 1, 1), F4)), "received x.shape=(2, 3, 1, 1)"),
-    (dict(x=np.ones((2, 3), np.float64)), "`conv_state` must have the dtype of x, float64, received conv_state.dtype=float32"),
-    (dict(conv_state=np.full((3, 3, 1), 7, F4)), "(2, 3, state_len) with state_len >= kernel_size - 1 = 1, received conv_state.shape=(3, 3, 1)"),
+    (dict(x=np.ones((2, 3))), "`conv_state` must have the dtype of x, float64, received conv_state.dtype=float32"),
+    (
+        dict(conv_state=np.full((3, 3, 1), 7, F4)),
+        "(2, 3, state_len) with state_len >= kernel_size - 1 = 1, received conv_state.shape=(3, 3, 1)",
+    ),
     (dict(conv_state=np.full((2, 3, 0), 7, F4)), "received conv_state.shape=(2, 3, 0)"),
     (dict(conv_state=np.full((2, 4, 1), 7, F4)), "received conv_state.shape=(2, 4, 1)"),
     (dict(conv_state=[[7, 7, 7]]), "`conv_state` must be a numpy.ndarray, received conv_state of type list"),
