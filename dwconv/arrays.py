@@ -149,6 +149,8 @@ def _shares_memory(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _overlaps_itself(array: np.ndarray) -> bool:
     """Whether two elements may share memory: some stride is shorter than what the shorter strides span."""
+    if array.size == 0:
+        return False
     span = array.itemsize
     for stride, n in sorted((abs(stride), n) for stride, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < span:
