@@ -33,8 +33,9 @@ def call_with_pullback(layer, inputs: np.ndarray) -> tuple[np.ndarray, "Pullback
     kernel = arrays[layer._kernel.index]
     bias = None if layer._bias is None else arrays[layer._bias.index]
     z = depthwise_conv1d(inputs, kernel, bias, **options, method="direct")
-    y = _activated(layer.activation, z, layer.data_format)
-    return y, Pullback(layer, arrays, options, inputs, z, y)
+    activation = layer.activation
+    y = _activated(activation, z, layer.data_format)
+    return y, Pullback(layer, arrays, options, activation, inputs, z, y)
 
 
 class Pullback:
@@ -49,6 +50,7 @@ class Pullback:
         layer,
         arrays: tuple[np.ndarray, ...],
         options: dict[str, object],
+        activation: Callable,
         inputs: np.ndarray,
         z: np.ndarray,
         y: np.ndarray,
@@ -61,7 +63,7 @@ class Pullback:
         self._options = options
         self._autocast = layer.autocast
         self._z = None if y is z else z
-        self._activation_gradient = activation_gradients.get(layer.activation)
+        self._activation_gradient = activation_gradients.get(activation)
         self._shape = y.shape
         self._activity_gradient = None
         if layer.activity_regularizer is not None:

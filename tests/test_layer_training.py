@@ -5,6 +5,7 @@ import copy
 import functools
 import pickle
 
+import dwconv
 import numpy as np
 import pytest
 from dwconv import DepthwiseConv1D, activations, constraints
@@ -298,6 +299,30 @@ def test_threads_that_use_vjp():
             assert_equal_gradients(layer.vjp(inputs[i])[1](DY), want[i])
 
     in_threads(4, work)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_thread_counts_and_data_formats_do_not_change_a_bit(dtype):
+    x = np.random.default_rng(13).standard_normal((3, 400, 40)).astype(dtype)
+    first, last = (
+        everything_regularized(
+            channels=40, data_format=data_format, dtype=dtype, kernel_size=9, padding="same"
+        )
+        for data_format in ("channels_first", "channels_last")
+    )
+    first.set_weights(last.get_weights())
+    results = []
+    for threads in (1, 2, 5):
+        with dwconv.num_threads(threads):
+            y, pullback = last.vjp(x)
+            results.append((y, *pullback(2 * x)))
+            swapped = np.ascontiguousarray(x.swapaxes(1, 2))
+            y, pullback = first.vjp(swapped)
+            dx, gradients = pullback(2 * swapped)
+            results.append((y.swapaxes(1, 2), dx.swapaxes(1, 2), gradients))
+    for y, dx, gradients in results[1:]:
+        assert np.array_equal(y, results[0][0]) and np.array_equal(dx, results[0][1])
+        assert all(map(np.array_equal, gradients, results[0][2]))
 
 
 def test_apply_constraints():
