@@ -11,7 +11,14 @@ from dwconv.functional import depthwise_conv1d
 from dwconv.threads import get_num_threads, num_threads, set_num_threads
 
 if TYPE_CHECKING:
-    from dwconv import config, constraints, initializers, optimizers, regularizers
+    from dwconv import (
+        activation_gradients,
+        config,
+        constraints,
+        initializers,
+        optimizers,
+        regularizers,
+    )
     from dwconv.causal_conv1d import causal_conv1d_fn, causal_conv1d_update, causal_conv_with_state
     from dwconv.causal_layer import CausalDepthwiseConv1D
     from dwconv.diagnostics import show_config
@@ -28,6 +35,7 @@ __all__ = [
     "DepthwiseConv1D",
     "DepthwiseConv1DStream",
     "__version__",
+    "activation_gradients",
     "activations",
     "causal_conv1d_fn",
     "causal_conv1d_update",
@@ -69,7 +77,14 @@ _LATER = {
     "set_random_seed": "random",
     "show_config": "diagnostics",
 }
-_MODULES_LATER = ("config", "constraints", "initializers", "optimizers", "regularizers")
+_MODULES_LATER = (
+    "activation_gradients",
+    "config",
+    "constraints",
+    "initializers",
+    "optimizers",
+    "regularizers",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dwconv import dtype_policy
 from dwconv._arguments import layer_name
-from dwconv._gradient_owner import GradientOwner
+from dwconv._gradient_owner import GradientOwner, UnknownGradientError
 from dwconv._layer_arrays import input_array
 from dwconv._losses import LossOwner
 from dwconv._weights import WeightOwner
@@ -114,9 +114,12 @@ class Layer(WeightOwner, LossOwner, GradientOwner):
         if training is not None:
             if not self.built:
                 return self._build_and_call(inputs, self, args, {**kwargs, "training": training})
-            if training and not (args or kwargs) and self._obstacle() is None:
-                outputs, self._pullback = self.vjp(inputs)
-                return outputs
+            if training and not (args or kwargs):
+                try:
+                    outputs, self._pullback = self._training_call(inputs)
+                    return outputs
+                except UnknownGradientError as error:
+                    self._pullback = str(error)
             if _takes_training(self.call):
                 kwargs["training"] = training
         if not self.built:

@@ -10,6 +10,10 @@ from dwconv._pullback import Pullback, call_with_pullback, unknown_gradient
 from dwconv.variable import assign_all
 
 
+class UnknownGradientError(TypeError):
+    """The gradient of a layer is not known."""
+
+
 class GradientOwner:
     """Gradients of a `DepthwiseConv1D`."""
 
@@ -17,9 +21,9 @@ class GradientOwner:
     # has this attribute.
     _differentiated: Mapping[str, Callable] = {}
 
-    # What `vjp` returned to the last call with training=True. An instance has one of its own from
-    # such a call to the `backward` that uses it.
-    _pullback: Callable | None = None
+    # Of the last call with training=True: what `vjp` returned, or why there is nothing. An instance
+    # has it from such a call to the `backward` that uses it.
+    _pullback: Callable | str | None = None
 
     def vjp(self, inputs: np.ndarray) -> tuple[np.ndarray, Pullback]:
         """Outputs, and the function from their gradient to those of inputs and weights.
@@ -45,9 +49,9 @@ class GradientOwner:
             If the gradient of an object is not known, or that of a method that a subclass
             replaces. Otherwise as `__call__`.
         """
-        obstacle = self._obstacle() or self._replaced("convolution_op") or unknown_gradient(self)
-        if obstacle is not None:
-            raise TypeError(obstacle)
+        reason = self._replaced_method() or unknown_gradient(self)
+        if reason is not None:
+            raise UnknownGradientError(reason)
         if not self.built:
             return self._build_and_call(inputs, self.vjp)
         array = input_array(inputs, self._compute_type, self.autocast)
@@ -86,10 +90,9 @@ class GradientOwner:
         ValueError
             If `dy` has another shape than the outputs. The call is still remembered.
         """
-        obstacle = self._obstacle()
-        if obstacle is not None:
-            raise TypeError(obstacle)
         pullback = self._pullback
+        if isinstance(pullback, str):
+            raise UnknownGradientError(pullback)
         if pullback is None:
             raise RuntimeError(
                 f"`backward` of layer '{self.name}' needs a call in training before it: "
@@ -117,29 +120,32 @@ class GradientOwner:
         """Copies and pickles do not remember the call."""
         return {key: value for key, value in self.__dict__.items() if key != "_pullback"}
 
-    def _obstacle(self) -> str | None:
-        """Why `vjp` does not know the gradient of `__call__`; None if it does."""
-        classes = type(self).__mro__
-        with_vjp = next(i for i, cls in enumerate(classes) if "vjp" in vars(cls))
-        for name in self._differentiated:
-            obstacle = self._replaced(name, before=with_vjp)
-            if obstacle is not None:
-                return obstacle
-        return unknown_gradient(self) if type(self).vjp is GradientOwner.vjp else None
+    def _training_call(self, inputs: np.ndarray) -> tuple[np.ndarray, Callable]:
+        """`vjp`, unless a subclass has made it one of another `call`."""
+        if type(self).vjp is not GradientOwner.vjp:
+            reason = self._replaced_method()
+            if reason is not None:
+                raise UnknownGradientError(reason)
+        return self.vjp(inputs)
 
-    def _replaced(self, name: str, before: int | None = None) -> str | None:
-        """What to say if a method is that of the object or of one of the first classes; else None.
+    def _replaced_method(self) -> str | None:
+        """What to say if `vjp` does not know a method of the layer, as it was replaced; else None.
 
-        The first classes are those `before` an index of the method resolution order; by default,
-        and at most, those before the layer class.
+        A class that replaces `call` together with `vjp`, and asks that of its parent, is right.
         """
-        classes = type(self).__mro__
-        base = next(i for i, cls in enumerate(classes) if "_differentiated" in vars(cls))
-        first = classes[: base if before is None else min(base, before)]
-        patched = vars(classes[base])[name] is not self._differentiated[name]
-        if not patched and name not in self.__dict__ and all(name not in vars(c) for c in first):
-            return None
-        return (
-            f"The gradient of layer '{self.name}' is not known, since `{name}` of "
-            f"{type(self).__name__} replaces that of {classes[base].__name__}. Replace `vjp` too"
-        )
+        cls = type(self)
+        for name, method in self._differentiated.items():
+            own = name in self.__dict__
+            if not own and getattr(cls, name) is method:
+                continue
+            depth = {
+                key: next(i for i, c in enumerate(cls.__mro__) if key in vars(c))
+                for key in (name, "vjp", "_differentiated")
+            }
+            patched = depth[name] == depth["_differentiated"]
+            if own or patched or name != "call" or depth[name] < depth["vjp"]:
+                return (
+                    f"The gradient of layer '{self.name}' is not known, since `{name}` of "
+                    f"{cls.__name__} replaces that of DepthwiseConv1D. Replace `vjp` too"
+                )
+        return None

@@ -46,6 +46,7 @@ def checked_state(layer_class: type[Layer], state: Mapping[str, object]) -> dict
         checked = {key: layer.__dict__[key] for key in _CHECKED_ATTRIBUTES}
         layer.__dict__.update(state)
         layer.__dict__.update(checked)
+        layer.__dict__.pop("_pullback", None)  # no copy remembers a training call
         _check_weights(layer)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(

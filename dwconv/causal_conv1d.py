@@ -343,12 +343,12 @@ def _arguments(x, weight, bias, activation):
 
 def _initial(states, name, shape, dtype):
     states = as_array(states, name)
-    if states.shape != shape or states.dtype != dtype:
+    if states.shape != shape or states.dtype.newbyteorder("=") != dtype:
         raise ValueError(
             f"`{name}` must have shape (batch, channels, kernel_size - 1) = {shape} and the dtype of x, {dtype}, "
             f"received shape {states.shape} and dtype {states.dtype}"
         )
-    return states
+    return native(states, dtype, name)
 
 
 def _check_state(state, batch, x, memory):

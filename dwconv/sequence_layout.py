@@ -64,7 +64,8 @@ class Layout:
             self._item = np.zeros_like(self._start)
             self._own_out_steps = output_steps(self._steps, padding, *geometry)
             ends = np.cumsum(self._own_out_steps)
-            self._out_start, self._out_steps = ends - self._own_out_steps, int(ends[-1])
+            self._out_start = ends - self._own_out_steps
+            self._out_steps = sum(self._own_out_steps.tolist())  # of any size, for the allocation to refuse
         else:
             reach = (geometry[0] - 1) * geometry[2]
             added = {"same": reach, "causal": reach, "valid": 0}[padding] if isinstance(padding, str) else sum(padding)

@@ -83,7 +83,8 @@ def test_random_calls(layout):
         if seq_idx is not None:
             x = x.copy()
             x.transpose(0, 2, 1)[seq_idx < 0] = np.nan  # padding is not read
-        got = causal_conv1d_fn(laid_out(x, layout), weight, bias, seq_idx, before)
+        state = before if before is None else laid_out(before, layout)
+        got = causal_conv1d_fn(laid_out(x, layout), weight, bias, seq_idx, state)
         assert got.dtype == x.dtype and got.dtype.isnative, line
         assert np.array_equal(got, expected), line
 

@@ -8,7 +8,7 @@ import dwconv
 import numpy as np
 import pytest
 from cases import pick, scaled
-from dwconv import DepthwiseConv1D, activations, regularizers
+from dwconv import CausalDepthwiseConv1D, DepthwiseConv1D, activations, regularizers
 from layer_helpers import built_layer
 
 FOLDER = Path(__file__).parent / "data" / "keras"
@@ -109,7 +109,7 @@ def random_layer(rng):
     """A float64 layer without kinks near its values, and inputs for it."""
     options = {
         "kernel_size": int(rng.integers(1, 6)),
-        "padding": pick(rng, ["valid", "same"]),
+        "padding": pick(rng, ["valid", "same", "causal"]),
         "depth_multiplier": int(rng.integers(1, 4)),
         "data_format": pick(rng, ["channels_last", "channels_first"]),
         "use_bias": bool(rng.integers(4)),
@@ -126,7 +126,8 @@ def random_layer(rng):
     x = rng.standard_normal((int(rng.integers(1, 4)), steps, channels))
     if options["data_format"] == "channels_first":
         x = np.ascontiguousarray(x.transpose(0, 2, 1))
-    layer = DepthwiseConv1D(**options, dtype="float64")
+    causal = options["padding"] == "causal"
+    layer = (CausalDepthwiseConv1D if causal else DepthwiseConv1D)(**options, dtype="float64")
     layer.build(x.shape)
     layer.set_weights([rng.uniform(0.2, 1, w.shape) for w in layer.weights])
     return layer, x

@@ -114,9 +114,6 @@ def test_subclasses_that_compute_something_else_are_refused(cls, method):
     for _ in range(2):
         with pytest.raises(TypeError, match=re.escape(message)):
             layer.vjp(X)
-        if cls is DoubledFlipped:  # whose own `vjp` is trusted until it asks that of the layer
-            layer.build(X.shape) if not layer.built else None
-            continue
         y = layer(X, training=True)
         assert np.array_equal(y, layer(X))
         with pytest.raises(TypeError, match="Replace `vjp` too"):
@@ -136,8 +133,52 @@ def test_a_subclass_with_its_own_vjp():
     dx, *gradients = layer.backward(DY)
     assert_equal_gradients((dx, gradients), plain.vjp(X)[1](2 * DY))
     layer.activation = np.sin
+    assert np.array_equal(layer(X, training=True), layer(X))
     with pytest.raises(TypeError, match="activation is not known"):
+        layer.backward(DY)
+    layer.activation = plain.activation
+    layer(X, training=True)
+    assert np.array_equal(layer.backward(DY)[0], dx)
+
+
+class Alone(DepthwiseConv1D):
+    """Its `vjp` does not ask that of the layer."""
+
+    def call(self, inputs):
+        return 3 * inputs
+
+    def vjp(self, inputs):
+        return 3 * inputs, lambda dy, losses=True: (3 * dy, [])
+
+
+class NotAlone(Alone):
+    def call(self, inputs):
+        return 4 * inputs
+
+
+def test_a_vjp_of_another_call_is_not_used():
+    layer = built_layer(layer_class=Alone)
+    assert np.array_equal(layer(X, training=True), 3 * X)
+    assert np.array_equal(layer.backward(X)[0], 3 * X)
+    layer = built_layer(layer_class=NotAlone)
+    assert np.array_equal(layer(X, training=True), 4 * X)
+    with pytest.raises(TypeError, match="`call` of NotAlone"):
+        layer.backward(X)
+
+
+def test_backward_is_that_of_the_last_training_call_or_none():
+    layer = built_layer(activation="relu")
+    for _ in range(2):
         layer(X, training=True)
+    layer.activation = np.abs  # does not concern what is recorded
+    assert len(layer.backward(DY)) == 3
+    layer.activation = built_layer(activation="relu").activation
+    layer(X, training=True)
+    layer.activation = np.abs
+    layer(X, training=True)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="activation is not known.*absolute"):
+            layer.backward(DY)
 
 
 def test_methods_of_the_object_or_patched(monkeypatch):

@@ -253,5 +253,10 @@ def test_no_outputs_at_all():
     assert (depthwise_conv1d(np.full((2, 10, 3), math.nan), KERNEL, padding="same", lengths=[0, 0]) == 0).all()
 
 
+def test_more_output_than_any_memory():
+    with pytest.raises(MemoryError, match="cannot allocate the output"):
+        depthwise_conv1d(X[:1], KERNEL, padding=(2**59, 0), cu_seqlens=[0] * 40 + [10])
+
+
 def test_exported():
     assert "output_lengths" in dwconv.__all__
