@@ -11,8 +11,9 @@
  * threads, layout or vector width.
  *
  * A task has some output channels as lanes, some taps, and a power of two of chunks (a span).  It packs blocks of x and
- * dy into tiles like the panels of the forward pass.  Where channels are few, chunks lie side by side as lanes.  A
- * span that is not everything leaves its sum in the workspace, and the caller's thread adds those up. */
+ * dy into tiles like the panels of the forward pass, unless rows of channels are read only once or twice and so in
+ * place.  Where channels are few, chunks lie side by side as lanes.  A span that is not everything leaves its sum in the
+ * workspace, and the caller's thread adds those up. */
 #include "internal.h"
 #include "parallel.h"
 
@@ -35,6 +36,7 @@ typedef struct cuts {
     int levels;
     ptrdiff_t tile_row;                 /* of tiles; sums at rest have panel_lanes */
     int64_t block_steps, block_taps;    /* of a tile */
+    bool in_place;                      /* no tiles: lanes are channels of the arrays */
     bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */
     int64_t unit_steps;                 /* not gathered: input steps from a row of the x tile to the next */
 } cuts;
@@ -51,10 +53,9 @@ typedef struct gradient_call {
 
 /* Units [first, first + count) as lanes, all alike: of the same chunk, or complete and inside the input. */
 typedef struct lanes {
-    ptrdiff_t lanes, channel, channels;
+    ptrdiff_t lanes;
     ptrdiff_t x_at[MOST_LANES], y_at[MOST_LANES];
     int64_t start, step, steps; /* input step of tap 0, first output step, output steps, all of the first unit */
-    bool clip;
 } lanes;
 
 typedef struct task {
@@ -62,16 +63,23 @@ typedef struct task {
     const dw_plan *plan;
     const dw_kernels *kernels;
     int64_t first_tap, taps;
+    bool bias; /* its gradient as well */
     ptrdiff_t channel, channels; /* output channels */
     ptrdiff_t item;
     char *x_tile, *y_tile, *sums, *stack;
 } task;
 
+/* Whether some of the taps do, in some of the steps, the first of which has its first tap at input step `start`. */
+static bool leaves_input(const dwconv_problem *p, int64_t start, int64_t steps, int64_t taps)
+{
+    return start < 0 || start + (steps - 1) * p->stride + (taps - 1) * p->dilation >= p->in_steps;
+}
+
 static bool is_clipped(const dwconv_problem *p, const cuts *c, int64_t chunk, int64_t *steps)
 {
     const int64_t step = chunk * c->chunk_steps, start = step * p->stride - p->pad_left;
     *steps = dw_min(c->chunk_steps, p->out_steps - step);
-    return start < 0 || start + (*steps - 1) * p->stride + (p->kernel_size - 1) * p->dilation >= p->in_steps;
+    return leaves_input(p, start, *steps, p->kernel_size);
 }
 
 /* As many units from `unit` as are alike, at most `side` and none from `end` on; returns their number. */
@@ -83,7 +91,6 @@ static int64_t find_lanes(const task *t, int64_t unit, int64_t end, lanes *l)
     const int64_t first_chunk = unit / p->batch;
     const bool clip = is_clipped(p, c, first_chunk, &l->steps);
     const bool any_chunk = !clip && l->steps == c->chunk_steps;
-    l->clip = clip;
     l->step = first_chunk * c->chunk_steps;
     l->start = l->step * p->stride - p->pad_left;
     l->lanes = 0;
@@ -96,7 +103,8 @@ static int64_t find_lanes(const task *t, int64_t unit, int64_t end, lanes *l)
         const int64_t later = (chunk - first_chunk) * c->chunk_steps;
         const ptrdiff_t x = (ptrdiff_t)(b * plan->x.batch + later * p->stride * plan->x.step);
         const ptrdiff_t y = (ptrdiff_t)(b * plan->y.batch + later * plan->y.step);
-        for (ptrdiff_t o = t->channel; o < t->channel + t->channels; o++, l->lanes++) {
+        const ptrdiff_t lanes_used = c->in_place ? 1 : t->channels; /* in place, the first says where all are */
+        for (ptrdiff_t o = t->channel; o < t->channel + lanes_used; o++, l->lanes++) {
             l->x_at[l->lanes] = x + o / (ptrdiff_t)p->depth_multiplier * plan->x.channel;
             l->y_at[l->lanes] = y + o * plan->y.channel;
         }
@@ -132,6 +140,28 @@ static void pack_existing(const task *t, const lanes *l, int64_t step, int64_t a
         pack(t, l, true, step + first * advance, advance, tile + first * t->call->cuts.tile_row * t->item, last - first);
 }
 
+/* The same as add_block, in place. */
+static void add_rows_in_place(const task *t, const lanes *l, int64_t i, int64_t steps)
+{
+    const dw_plan *plan = t->plan;
+    const dwconv_problem *p = &plan->problem;
+    const ptrdiff_t row = t->call->cuts.tile_row;
+    const int64_t start = l->start + i * p->stride;
+    const dw_correlate job = {
+        .x = t->call->x,
+        .x_at = (size_t)l->x_at[0] + (size_t)start * (size_t)plan->x.step,
+        .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
+        .x_step = (size_t)p->stride * (size_t)plan->x.step,
+        .y = t->call->dy + (l->y_at[0] + (l->step + i) * plan->y.step) * t->item,
+        .y_step = plan->y.step,
+        .sums = t->sums, .sums_tap = row, .bias_sums = t->bias ? t->sums + t->taps * row * t->item : NULL,
+        .taps = (ptrdiff_t)t->taps, .steps = (ptrdiff_t)steps, .lanes = t->channels,
+        .clip = leaves_input(p, start, steps, t->taps),
+        .start = start, .stride = p->stride, .dilation = p->dilation, .limit = p->in_steps,
+    };
+    t->kernels->correlate(&job);
+}
+
 /* The products of `steps` steps from number i of the units with `taps` taps from k are added to the sums. */
 static void add_block(const task *t, const lanes *l, int64_t i, int64_t steps, int64_t k, int64_t taps)
 {
@@ -140,47 +170,56 @@ static void add_block(const task *t, const lanes *l, int64_t i, int64_t steps, i
     const int64_t start = l->start + i * p->stride + k * p->dilation;
     const ptrdiff_t row = c->tile_row;
     dw_correlate job = {
-        .x = t->x_tile, .y = t->y_tile, .y_step = row, .steps = (ptrdiff_t)steps, .lanes = l->lanes,
-        .clip = l->clip, .start = start, .stride = p->stride, .limit = p->in_steps,
+        .y = t->y_tile, .y_step = row, .steps = (ptrdiff_t)steps,
+        .lanes = (ptrdiff_t)dw_round_up(l->lanes, DW_ALIGN / t->item), /* of tiles, whole vectors */
+        .clip = leaves_input(p, start, steps, taps), .start = start, .stride = p->stride, .limit = p->in_steps,
     };
     int64_t apart = 1; /* taps that far apart are as far apart as neighbouring steps */
-    if (c->gathered) {
+    if (taps == 0) { /* the bias alone */
+        job.x_tap = job.x_step = (size_t)row;
+    } else if (c->gathered) {
         for (int64_t n = 0; n < taps; n++)
             pack_existing(t, l, start + n * p->dilation, p->stride, t->x_tile + n * steps * row * t->item, steps);
-        job.x_tap = (ptrdiff_t)steps * row;
-        job.x_step = row;
+        job.x_tap = (size_t)(steps * row);
+        job.x_step = (size_t)row;
     } else {
         const int64_t tap_rows = p->dilation / c->unit_steps, step_rows = p->stride / c->unit_steps;
         pack_existing(t, l, start, c->unit_steps, t->x_tile, (steps - 1) * step_rows + (taps - 1) * tap_rows + 1);
         if (step_rows % tap_rows == 0)
             apart = dw_min(step_rows / tap_rows, taps);
-        job.x_tap = taps > 1 ? (ptrdiff_t)(apart * tap_rows) * row : row;
-        job.x_step = steps > 1 ? (ptrdiff_t)step_rows * row : row;
+        job.x_tap = taps > 1 ? (size_t)(apart * tap_rows * row) : (size_t)row;
+        job.x_step = steps > 1 ? (size_t)(step_rows * row) : (size_t)row;
     }
     job.sums_tap = (ptrdiff_t)apart * row;
     job.dilation = apart * p->dilation;
     for (int64_t n = 0; n < apart; n++) {
-        job.x = t->x_tile + n * (job.x_tap / apart) * t->item;
+        job.x = t->x_tile + n * ((ptrdiff_t)job.x_tap / apart) * t->item;
         job.sums = t->sums + (k - t->first_tap + n) * row * t->item;
         job.taps = (ptrdiff_t)((taps - n - 1) / apart + 1);
         job.start = start + n * p->dilation;
+        job.bias_sums = t->bias && k + n == 0 ? t->sums + t->taps * row * t->item : NULL;
         t->kernels->correlate(&job);
     }
 }
 
 /* The sums of some units, side by side in the tile `sums`: a row for each tap, the bias behind them. */
-static void sum_units(const task *t, const lanes *l, bool bias)
+static void sum_units(const task *t, const lanes *l)
 {
     const cuts *c = &t->call->cuts;
     const ptrdiff_t row_bytes = c->tile_row * t->item;
     memset(t->sums, 0, (size_t)((t->taps + 1) * row_bytes));
     for (int64_t i = 0; i < l->steps; i += c->block_steps) {
         const int64_t steps = dw_min(c->block_steps, l->steps - i);
+        if (c->in_place) {
+            add_rows_in_place(t, l, i, steps);
+            continue;
+        }
         pack(t, l, false, l->step + i, 1, t->y_tile, steps);
-        for (int64_t n = 0; n < t->taps; n += c->block_taps)
+        int64_t n = 0;
+        do {
             add_block(t, l, i, steps, t->first_tap + n, dw_min(c->block_taps, t->taps - n));
-        if (bias)
-            t->kernels->add_steps(t->y_tile, c->tile_row, t->sums + t->taps * row_bytes, (ptrdiff_t)steps, l->lanes);
+            n += c->block_taps;
+        } while (n < t->taps);
     }
 }
 
@@ -238,21 +277,21 @@ static void run_task(void *argument, int64_t index, int worker)
     t.taps = dw_min(c->group_taps, call->taps - t.first_tap);
     t.channels = (ptrdiff_t)dw_min(c->panel_lanes, plan->out_channels - t.channel);
     t.y_tile = t.x_tile + DW_GRADIENT_X_BYTES;
-    t.sums = t.y_tile + DW_GRADIENT_Y_BYTES;
+    t.sums = c->in_place ? workspace : t.y_tile + DW_GRADIENT_Y_BYTES;
     t.stack = t.sums + (c->group_taps + 1) * c->tile_row * t.item;
-    const bool bias = call->dbias && group == 0;
-    const ptrdiff_t rows = (ptrdiff_t)t.taps + bias;
+    t.bias = call->dbias && group == 0;
+    const ptrdiff_t rows = (ptrdiff_t)t.taps + t.bias;
 
     const uint64_t state = dw_fp_state_get();
     dw_fp_state_set(dw_fp_state_default(state));
-    if (c->side > 1 || t.channels * t.item % DW_ALIGN != 0) /* lanes that nobody packs are computed with, too */
+    if (!c->in_place && (c->side > 1 || t.channels * t.item % DW_ALIGN != 0)) /* lanes that nobody packs are computed with, too */
         memset(t.x_tile, 0, DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES);
     counter sums = {0};
     const int64_t end = dw_min((span + 1) * c->span_units, c->units);
     for (int64_t unit = span * c->span_units, count; unit < end; unit += count) {
         lanes l;
         count = find_lanes(&t, unit, end, &l);
-        sum_units(&t, &l, bias);
+        sum_units(&t, &l);
         for (int64_t n = 0; n < count; n++)
             push(&t, &sums, t.sums + n * t.channels * t.item, rows);
     }
@@ -265,7 +304,7 @@ static void run_task(void *argument, int64_t index, int worker)
     if (t.taps > 0)
         store(call, sum, t.channels, dw + (t.first_tap * plan->out_channels + t.channel) * t.item, (ptrdiff_t)t.taps,
               t.channels);
-    if (bias)
+    if (t.bias)
         store(call, bias_sum, t.channels, dbias + t.channel * t.item, 1, t.channels);
     dw_fp_state_set(state);
 }
@@ -308,6 +347,10 @@ static void size_block(const dw_plan *plan, cuts *c)
     const dwconv_problem *p = &plan->problem;
     const int64_t row_bytes = c->tile_row * plan->item_bytes, x_rows = DW_GRADIENT_X_BYTES / row_bytes;
     const int64_t enough = dw_min(16, c->chunk_steps);
+    if (c->in_place) {
+        c->block_steps = dw_min(DW_GRADIENT_ROW_BLOCK, c->chunk_steps);
+        return;
+    }
     c->unit_steps = p->layout == DWCONV_CHANNELS_FIRST ? 1 : dw_gcd(p->stride, p->dilation);
     const int64_t tap_rows = p->dilation / c->unit_steps, step_rows = p->stride / c->unit_steps;
     int64_t taps = dw_max(c->group_taps, 1), steps = 0;
@@ -335,14 +378,16 @@ static int threads_for(const dw_plan *plan, int64_t taps, int max_threads)
 static cuts cut(const dw_plan *plan, int64_t taps, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
-    const int64_t lanes = DW_GRADIENT_PANEL_BYTES / plan->item_bytes;
     cuts c = {.side = 1, .groups = 1};
+    c.in_place = p->layout == DWCONV_CHANNELS_LAST && p->depth_multiplier == 1 && taps <= DW_DIRECT_TAPS
+                 && p->channels * plan->item_bytes >= DW_ALIGN;
+    const int64_t lanes = (c.in_place ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_PANEL_BYTES) / plan->item_bytes;
     c.chunk_steps = dw_ceil_div(p->out_steps, dw_ceil_div(p->out_steps, DW_CHUNK_STEPS));
     c.chunks = dw_ceil_div(p->out_steps, c.chunk_steps);
     c.units = c.chunks * p->batch;
     c.panel_lanes = dw_min(plan->out_channels, lanes);
     c.panels = dw_ceil_div(plan->out_channels, c.panel_lanes);
-    if (c.panels == 1)
+    if (c.panels == 1 && !c.in_place)
         c.side = dw_min(DW_PANEL_BYTES / plan->item_bytes / c.panel_lanes, c.units);
     c.tile_row = (ptrdiff_t)dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes);
     while (c.units >> c.levels)
@@ -369,7 +414,8 @@ static size_t worker_bytes(const dw_plan *plan, const cuts *c)
 {
     const int64_t rows = c->group_taps + 1;
     const int64_t elements = rows * (c->tile_row + c->levels * c->panel_lanes);
-    return DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES + (size_t)dw_round_up(elements * plan->item_bytes, DW_ALIGN);
+    return (c->in_place ? 0 : DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES)
+           + (size_t)dw_round_up(elements * plan->item_bytes, DW_ALIGN);
 }
 
 static size_t scratch_size(const dw_plan *plan, int64_t taps, int max_threads)

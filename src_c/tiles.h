@@ -34,6 +34,8 @@ enum {
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
     DW_GRADIENT_PANEL_BYTES = 128,
+    DW_GRADIENT_ROW_BYTES = 2048, /* the same in place, where rows are read along */
+    DW_GRADIENT_ROW_BLOCK = 8,
     DW_GRADIENT_X_BYTES = 24 * 1024,
     DW_GRADIENT_Y_BYTES = 16 * 1024,
     DW_GRADIENT_TAPS = 64,

@@ -47,7 +47,7 @@ const dw_table DW_TABLE = {
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
     .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32, sum_lanes_f32,
-            correlate_f32, add_rows_f32, add_steps_f32},
+            correlate_f32, add_rows_f32},
     .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64, sum_lanes_f64,
-            correlate_f64, add_rows_f64, add_steps_f64},
+            correlate_f64, add_rows_f64},
 };

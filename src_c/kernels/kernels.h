@@ -34,16 +34,19 @@ typedef struct dw_activate {
     double alpha, beta;
 } dw_activate;
 
-/* The correlation of two tiles over time, for the weight gradient.
+/* The correlation of two blocks of rows over time, for the weight gradient.
  *
- *     sums[k*sums_tap + l] += sum_i x[k*x_tap + i*x_step + l] * y[i*y_step + l]
+ *     sums[k*sums_tap + l] += sum_i x[x_at + k*x_tap + i*x_step + l] * y[i*y_step + l]
+ *     bias_sums[l] += sum_i y[i*y_step + l]        unless NULL
  *
  * for taps k and lanes l, i ascending.  With clip set, step i of tap k takes part only if
- * 0 <= start + i*stride + k*dilation < limit.  Whole vectors of the tiles are read and written. */
+ * 0 <= start + i*stride + k*dilation < limit, and no other element of x is touched.  Offsets into x may wrap as those
+ * of dw_rows.  Of the sums, whole vectors are read and written. */
 typedef struct dw_correlate {
     const void *x, *y;
-    void *sums;
-    ptrdiff_t x_tap, x_step, y_step, sums_tap;
+    void *sums, *bias_sums;
+    size_t x_at, x_tap, x_step;
+    ptrdiff_t y_step, sums_tap;
     ptrdiff_t taps, steps, lanes;
     int clip;
     int64_t start, stride, dilation, limit;
@@ -66,8 +69,6 @@ typedef struct dw_kernels {
     void (*correlate)(const dw_correlate *job);
     /* target[i*target_row + l] = a[i*a_row + l] + target[i*target_row + l] */
     void (*add_rows)(const void *a, ptrdiff_t a_row, void *target, ptrdiff_t target_row, ptrdiff_t rows, ptrdiff_t lanes);
-    /* sums[l] += y[l] + ... + y[(steps-1)*y_row + l], one after the other */
-    void (*add_steps)(const void *y, ptrdiff_t y_row, void *sums, ptrdiff_t steps, ptrdiff_t lanes);
 } dw_kernels;
 
 typedef struct dw_table {
