@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Part of _core.pyx: the gradients.
+from libc.stdint cimport int32_t
 
 
 def backward_input(Plan plan not None, dy, kernel, dx, int threads):
@@ -19,6 +20,38 @@ def backward_weight(Plan plan not None, x, dy, dkernel, dbias, int threads):
         execute_backward_weight[float](plan, x, dy, dkernel, dbias, threads)
     else:
         execute_backward_weight[double](plan, x, dy, dkernel, dbias, threads)
+
+
+def activation_backward(int kind, z, dy, dz, int threads, bytes isa=None):
+    """Writes dy times the derivative of an activation at z into dz; vectors of one dtype and length."""
+    if z.dtype.itemsize == 4:
+        execute_activation_backward[float](kind, z, dy, dz, threads, isa)
+    else:
+        execute_activation_backward[double](kind, z, dy, dz, threads, isa)
+
+
+cdef int execute_activation_backward(int kind, const real[::1] z, const real[::1] dy, real[::1] dz, int threads,
+                                     bytes isa) except -1:
+    if not z.shape[0] == dy.shape[0] == dz.shape[0]:
+        raise ValueError("arrays do not have the same shape")
+    if z.shape[0] == 0:
+        return 0
+    cdef dwconv_activation activation
+    activation.kind, activation.reserved, activation.alpha, activation.beta = kind, 0, 0, 0
+    cdef dwconv_exec exec
+    prepare(&exec, 0, threads)
+    cdef int32_t dtype = c.DWCONV_F32 if real is float else c.DWCONV_F64
+    cdef const char *name = NULL
+    if isa is not None:
+        name = isa
+    cdef int64_t count = z.shape[0]
+    cdef const real *z_data = &z[0]
+    cdef const real *dy_data = &dy[0]
+    cdef real *dz_data = &dz[0]
+    cdef dwconv_status status
+    with nogil:
+        status = c.dwconv_activation_backward(&activation, dtype, count, z_data, dy_data, dz_data, name, &exec)
+    return finish(NULL, status)
 
 
 cdef int execute_backward_input(Plan plan, const real[:, :, :] dy, const real[:, :, ::1] w, real[:, :, :] dx,

@@ -23,9 +23,11 @@ import numpy as np
 
 from dwconv import activations
 from dwconv._checks import describe
+from dwconv._core import activation_backward
 from dwconv.activation_layers import ActivationLayer
 from dwconv.activations import softmax, softplus, sparsemax, squareplus
 from dwconv.functional import depthwise_conv1d
+from dwconv.threads import get_num_threads
 
 Gradient = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -67,6 +69,8 @@ def get(activation: Callable | None) -> Gradient:
             return _linear
         if function in _ROW_WISE:
             return functools.partial(_ROW_WISE[function], **arguments)
+        if function in _COMPILED and not arguments:
+            return functools.partial(_compiled, _COMPILED[function])
         derivative = functools.partial(_DERIVATIVES[function], **arguments)
     except (KeyError, TypeError):  # unknown, or not hashable
         raise TypeError(
@@ -99,6 +103,13 @@ def _elementwise(
         for start in range(0, z.size, _BLOCK):
             part = slice(start, start + _BLOCK)
             np.multiply(derivative(flat_z[part]), flat_dy[part], out=flat_dz[part])
+    return dz
+
+
+def _compiled(kind: int, z: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    dz = np.empty(z.shape, z.dtype)
+    flat_z, flat_dy = (np.ascontiguousarray(a, z.dtype).reshape(-1) for a in (z, dy))
+    activation_backward(kind, flat_z, flat_dy, dz.reshape(-1), get_num_threads())
     return dz
 
 
@@ -212,11 +223,6 @@ def _softsign(z: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.abs(z)) ** 2
 
 
-def _silu(z: np.ndarray) -> np.ndarray:
-    s = _logistic(z)
-    return s * (1 + z * (1 - s))
-
-
 def _hard_silu(z: np.ndarray) -> np.ndarray:
     rising = _steps(z >= 3, z)
     return np.where(np.abs(z) < 3, z / 3 + 0.5, rising).astype(z.dtype, copy=False)
@@ -255,16 +261,13 @@ _DERIVATIVES: dict[Callable, Callable[..., np.ndarray]] = {
     activations.selu: _selu,
     activations.celu: _celu,
     activations.gelu: _gelu,
-    activations.sigmoid: _sigmoid,
     activations.hard_sigmoid: _hard_sigmoid,
     activations.log_sigmoid: _log_sigmoid,
     activations.sparse_sigmoid: _sparse_sigmoid,
-    activations.tanh: _sech_squared,
     activations.hard_tanh: _hard_tanh,
     activations.tanh_shrink: _tanh_shrink,
     activations.softplus: _logistic,
     activations.softsign: _softsign,
-    activations.silu: _silu,
     activations.hard_silu: _hard_silu,
     activations.mish: _mish,
     activations.exponential: np.exp,
@@ -274,6 +277,9 @@ _DERIVATIVES: dict[Callable, Callable[..., np.ndarray]] = {
     activations.squareplus: _squareplus,
     activations.threshold: _threshold,
 }
+
+# Those of the core: the dwconv_activation_kind of dwconv.h.
+_COMPILED = {activations.sigmoid: 5, activations.silu: 6, activations.tanh: 7}
 
 
 # Gradients of the functions that work along an axis.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The package itself: the layer, and the function with an output array of the caller's."""
+"""The package itself: the layer, and the functions, forwards with an output array of the caller's."""
 
 import dwconv
 import numpy as np
@@ -15,9 +15,9 @@ def start(threads):
 def variants(case):
     if not case.training:
         return ["layer", "out="]
-    if not hasattr(dwconv.DepthwiseConv1D, "backward"):
+    if not hasattr(dwconv, "depthwise_conv1d_backward"):
         raise NotSupported("this version has no gradients")
-    return ["layer"]
+    return ["layer", "functions"]
 
 
 def prepare(case, variant, arrays, threads):
@@ -32,6 +32,9 @@ def prepare(case, variant, arrays, threads):
     if variant == "out=":
         y = np.empty(case.output_shape, case.dtype)
         return lambda: dwconv.depthwise_conv1d(x, kernel, bias, out=y, **options)
+
+    if variant == "functions":
+        return _functions(case, arrays, options)
 
     layer = dwconv.DepthwiseConv1D(
         case.kernel_size,
@@ -49,5 +52,23 @@ def prepare(case, variant, arrays, threads):
         y = layer(x, training=True)
         dx, dkernel, *dbias = layer.backward(dy)
         return y, dx, dkernel, dbias[0] if dbias else None
+
+    return forward_and_backward
+
+
+def _functions(case, arrays, options):
+    """Forward and backward without a layer; what the activation was applied to is computed again."""
+    x, kernel, bias, dy = arrays
+    convolution = {name: options[name] for name in options if name != "activation"}
+    gradient = dwconv.activation_gradients.get(dwconv.activations.get(case.activation))
+    needs = (True, True, bias is not None)
+
+    def forward_and_backward():
+        y = dwconv.depthwise_conv1d(x, kernel, bias, method="direct", **options)
+        dz = dy
+        if case.activation != "linear":
+            z = dwconv.depthwise_conv1d(x, kernel, bias, method="direct", **convolution)
+            dz = gradient(z, dy)
+        return y, *dwconv.depthwise_conv1d_backward(x, kernel, dz, needs=needs, **convolution)
 
     return forward_and_backward

@@ -179,6 +179,13 @@ DWCONV_API size_t dwconv_backward_weight_workspace_size(const dwconv_plan *plan,
 DWCONV_API dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const void *x, const void *dy, void *dw,
                                                 void *dbias, const dwconv_exec *exec);
 
+/* dz = dy * derivative of the activation at z, element by element: what comes before the gradients above.  For
+ * DWCONV_SIGMOID, DWCONV_SILU and DWCONV_TANH; others are DWCONV_ERROR_ACTIVATION.  dz may be z or dy; no workspace.
+ * isa as in dwconv_plan_init(). */
+DWCONV_API dwconv_status dwconv_activation_backward(const dwconv_activation *activation, int32_t dtype, int64_t count,
+                                                    const void *z, const void *dy, void *dz, const char *isa,
+                                                    const dwconv_exec *exec);
+
 /* Multiply-adds of the plan, taps over padding included; a measure of the work in one call. */
 DWCONV_API double dwconv_work(const dwconv_plan *plan);
 

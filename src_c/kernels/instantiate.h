@@ -22,6 +22,7 @@
 #define V(name) name##_f32
 #include "conv_rows.tmpl.h"
 #include "activate.tmpl.h"
+#include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #undef T
@@ -35,6 +36,7 @@
 #define V(name) name##_f64
 #include "conv_rows.tmpl.h"
 #include "activate.tmpl.h"
+#include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #undef T
@@ -46,8 +48,10 @@ const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
-    .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32, sum_lanes_f32,
+    .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32,
+            sum_lanes_f32,
             correlate_f32, add_rows_f32},
-    .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64, sum_lanes_f64,
+    .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64,
+            sum_lanes_f64,
             correlate_f64, add_rows_f64},
 };

@@ -64,6 +64,8 @@ typedef struct dw_kernels {
     /* tile[i*tile_row + j] = x[i*x_row + (skip + j) / repeat] */
     void (*repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
                          ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
+    /* dz[i] = dy[i] * derivative of the activation at z[i]; kind is one of those of dwconv_activation_backward */
+    void (*activation_gradient)(int kind, const void *z, const void *dy, void *dz, ptrdiff_t count);
     /* tile[i*tile_row + g] = tile[i*tile_row + g*sum] + ... + tile[i*tile_row + g*sum + sum-1], in this order */
     void (*sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum);
     void (*correlate)(const dw_correlate *job);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The gradient of an activation: elementwise, in parts that leave the first-level cache once. */
+#include "cpu.h"
+#include "dispatch.h"
+#include "internal.h"
+#include "parallel.h"
+
+enum { PART = 8192 }; /* elements of a task */
+
+typedef struct gradient_call {
+    const struct dw_kernels *kernels;
+    const char *z, *dy;
+    char *dz;
+    int64_t count;
+    ptrdiff_t item;
+    int kind;
+} gradient_call;
+
+static void run_task(void *argument, int64_t index, int worker)
+{
+    const gradient_call *call = argument;
+    const ptrdiff_t at = (ptrdiff_t)index * PART * call->item;
+    const int64_t count = dw_min(PART, call->count - index * PART);
+    const uint64_t state = dw_fp_state_get();
+    (void)worker;
+    dw_fp_state_set(dw_fp_state_default(state));
+    call->kernels->activation_gradient(call->kind, call->z + at, call->dy + at, call->dz + at, (ptrdiff_t)count);
+    dw_fp_state_set(state);
+}
+
+dwconv_status dwconv_activation_backward(const dwconv_activation *activation, int32_t dtype, int64_t count,
+                                         const void *z, const void *dy, void *dz, const char *isa,
+                                         const dwconv_exec *exec)
+{
+    if (!activation)
+        return DWCONV_ERROR_NULL;
+    if (activation->kind != DWCONV_SIGMOID && activation->kind != DWCONV_SILU && activation->kind != DWCONV_TANH)
+        return DWCONV_ERROR_ACTIVATION;
+    if (dtype != DWCONV_F32 && dtype != DWCONV_F64)
+        return DWCONV_ERROR_DTYPE;
+    if (count < 0)
+        return DWCONV_ERROR_SIZE;
+    const dw_table *table = dw_find_table(isa);
+    if (!table)
+        return DWCONV_ERROR_ISA;
+    if (count == 0)
+        return DWCONV_OK;
+    if (!z || !dy || !dz)
+        return DWCONV_ERROR_NULL;
+    gradient_call call = {
+        .kernels = dtype == DWCONV_F32 ? &table->f32 : &table->f64, .z = z, .dy = dy, .dz = dz, .count = count,
+        .item = dtype == DWCONV_F32 ? 4 : 8, .kind = activation->kind,
+    };
+    const int threads = dw_threads_for(count, DW_OUTPUT_COST, exec ? exec->max_threads : 1);
+    dw_run(exec ? exec->runner : NULL, run_task, &call, dw_ceil_div(count, PART), threads);
+    return DWCONV_OK;
+}
