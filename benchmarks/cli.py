@@ -13,9 +13,10 @@ from benchmarks.cases import Case, select
 from benchmarks.peers import DWCONV, PEERS
 from benchmarks.public_cases import PUBLIC_CASES
 from benchmarks.scaling_cases import SCALING_CASES
+from benchmarks.streaming_cases import STREAMING_CASES
 
 _RESULTS = Path(__file__).parent / "results"
-_CASES = {"public": PUBLIC_CASES, "scaling": SCALING_CASES}
+_CASES = {"public": PUBLIC_CASES, "scaling": SCALING_CASES, "streaming": STREAMING_CASES}
 _ROUNDS, _QUICK_ROUNDS = 7, 3
 
 
@@ -123,7 +124,7 @@ def _run_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cases", type=_choices("case set", _CASES), default=list(_CASES), metavar="SET,...",
-        help=f"{', '.join(_CASES)}; default both",
+        help=f"{', '.join(_CASES)}; default all",
     )
     parser.add_argument(
         "--only", type=_words, default=[], metavar="WORD,...",

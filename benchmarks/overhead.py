@@ -68,9 +68,9 @@ def measure(shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
     layer.set_weights([kernel, bias])
     ways = {
         "kernel": _bare_kernel(shape, x, kernel, bias, y),
-        "out=": _repeated(lambda: dwconv.depthwise_conv1d(x, kernel, bias, out=y)),
-        "function": _repeated(lambda: dwconv.depthwise_conv1d(x, kernel, bias)),
-        "layer": _repeated(lambda: layer(x)),
+        "out=": repeated(lambda: dwconv.depthwise_conv1d(x, kernel, bias, out=y)),
+        "function": repeated(lambda: dwconv.depthwise_conv1d(x, kernel, bias)),
+        "layer": repeated(lambda: layer(x)),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     with dwconv.num_threads(1):
@@ -81,7 +81,7 @@ def measure(shape: tuple[int, int, int], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _repeated(call: Callable[[], object]) -> Callable[[int], float]:
+def repeated(call: Callable[[], object]) -> Callable[[int], float]:
     """Seconds per call of so many calls."""
 
     def run(calls):
@@ -106,7 +106,7 @@ def _bare_kernel(shape, x, kernel, bias, y) -> Callable[[int], float]:
         *[ctypes.c_void_p] * 4,
         ctypes.c_long,
     ]
-    functions = [_c_function(_core, name) for name in ("plan_init", "workspace_size", "forward")]
+    functions = [c_function(_core, name) for name in ("plan_init", "workspace_size", "forward")]
     addresses = [array.ctypes.data for array in (x, kernel, bias, y)]
 
     def run(calls):
@@ -118,7 +118,7 @@ def _bare_kernel(shape, x, kernel, bias, y) -> Callable[[int], float]:
     return run
 
 
-def _c_function(module, name: str) -> int:
+def c_function(module, name: str) -> int:
     """Address of a function that a Cython module exports to others."""
     capsule = module.__pyx_capi__[name]
     api = ctypes.PyDLL(None)  # a copy of ctypes.pythonapi, whose prototypes are everybody's

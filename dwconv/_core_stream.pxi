@@ -21,6 +21,25 @@ cdef extern from *:
     void stream_leave(stream_lock *lock) nogil
 
 
+cdef dwconv_status stream_init(dwconv_stream *stream, const dwconv_stream_problem *problem,
+                               const char *isa) noexcept nogil:
+    return c.dwconv_stream_init(stream, problem, isa)
+
+
+cdef size_t stream_state_size(const dwconv_stream *stream) noexcept nogil:
+    return c.dwconv_stream_state_size(stream)
+
+
+cdef dwconv_status stream_reset(const dwconv_stream *stream, void *state, int64_t item) noexcept nogil:
+    return c.dwconv_stream_reset(stream, state, item)
+
+
+cdef dwconv_status stream_step(const dwconv_stream *stream, void *state, const void *x, const void *w,
+                               const void *bias, const dwconv_activation *activation, void *y,
+                               const dwconv_exec *exec) noexcept nogil:
+    return c.dwconv_stream_step(stream, state, x, w, bias, activation, y, exec)
+
+
 cdef class Stream:
     """A convolution whose input arrives in chunks: configuration, weights and state.
 

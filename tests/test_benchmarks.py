@@ -26,12 +26,14 @@ from benchmarks import (  # noqa: E402
     overhead,
     results,
     roofline,
+    streaming,
     table,
     worker,
 )
 from benchmarks.cases import Case, select  # noqa: E402
 from benchmarks.public_cases import PUBLIC_CASES  # noqa: E402
 from benchmarks.scaling_cases import SCALING_CASES  # noqa: E402
+from benchmarks.streaming_cases import STREAMING_CASES  # noqa: E402
 
 
 def random_cases(count, **fixed):
@@ -84,7 +86,7 @@ def test_bytes_and_flops_of_a_known_case():
 
 
 def test_case_lists():
-    cases = PUBLIC_CASES + SCALING_CASES
+    cases = PUBLIC_CASES + SCALING_CASES + STREAMING_CASES
     assert len({case.name for case in cases}) == len(cases) > 60
     assert all(case.source for case in PUBLIC_CASES)
     assert min(case.out_steps for case in cases) > 0
@@ -383,6 +385,16 @@ def test_cliffs_compare_neighbours():
     assert ratio >= 1
     assert {slow.channels, fast.channels} == {3, 4}
     assert seconds > 0
+
+
+def test_streaming():
+    chunks = streaming.measure_chunks(16, 3, 4, rounds=1)
+    assert set(chunks) == {"one call", "chunks", "throughput"} and min(chunks.values()) > 0
+    try:
+        seconds = streaming.measure_step(16, 3, rounds=1)
+    except native.NoCompiler as error:
+        pytest.skip(str(error))
+    assert set(seconds) == {"kernel", "out=", "step"} and min(seconds.values()) > 0
 
 
 def test_overhead():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The package itself: the layer, and the functions, forwards with an output array of the caller's."""
+"""The package itself: the layer, the functions, forwards with an output array of the caller's, and a step of a stream."""
 
 import dwconv
 import numpy as np
@@ -14,7 +14,7 @@ def start(threads):
 
 def variants(case):
     if not case.training:
-        return ["layer", "out="]
+        return ["layer", "out="] + (["step"] if _is_a_step(case) else [])
     if not hasattr(dwconv, "depthwise_conv1d_backward"):
         raise NotSupported("this version has no gradients")
     return ["layer", "functions"]
@@ -35,6 +35,18 @@ def prepare(case, variant, arrays, threads):
 
     if variant == "functions":
         return _functions(case, arrays, options)
+
+    if variant == "step":
+        stream = dwconv.DepthwiseConv1DStream(kernel, bias, batch_size=case.batch, **options)
+        stream.push(x[:, :-1])
+        y = np.empty(case.output_shape, case.dtype)
+        frame, out = np.ascontiguousarray(x[:, -1]), y[:, 0]
+
+        def step():
+            stream.step(frame, out)
+            return y
+
+        return step
 
     layer = dwconv.DepthwiseConv1D(
         case.kernel_size,
@@ -72,3 +84,13 @@ def _functions(case, arrays, options):
         return y, *dwconv.depthwise_conv1d_backward(x, kernel, dz, needs=needs, **convolution)
 
     return forward_and_backward
+
+
+def _is_a_step(case) -> bool:
+    """Whether a case is what a stream does for one frame."""
+    return (
+        case.channels_last
+        and case.padding == "valid"
+        and case.steps == case.kernel_size
+        and hasattr(dwconv, "DepthwiseConv1DStream")
+    )
