@@ -67,6 +67,37 @@ static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int6
     }
 }
 
+/* One frame that makes one output, all of whose taps are there: without another pass over the rows.  False if that is
+ * not what the block is. */
+static bool step(const dw_feed *f, const dw_block *block, char *tile, int64_t item)
+{
+    const dw_stream *s = f->stream;
+    const dwconv_stream_problem *p = &s->problem;
+    const int kind = f->activation.kind;
+    const int64_t start = block->out * p->stride - p->pad_left - block->base;
+    if (block->append != 1 || block->outs != 1 || p->depth_multiplier > 1 || s->panel_lanes < s->lanes
+        || f->xs.channel != 1 || f->ys.channel != 1 || start < 0 || start + s->span != block->available
+        || (kind != DWCONV_LINEAR && kind != DWCONV_CLIP && kind != DWCONV_SILU))
+        return false;
+    const dw_step job = {
+        .x = tile + (block->first + start) * s->tile_row * s->item_bytes,
+        .frame = f->x + (item * f->xs.batch + block->chunk_step * f->xs.step) * s->item_bytes,
+        .w = f->w,
+        .init = f->bias,
+        .kept = tile + (block->first + block->available) * s->tile_row * s->item_bytes,
+        .y = f->y + (item * f->ys.batch + block->y_step * f->ys.step) * s->item_bytes,
+        .x_tap = (ptrdiff_t)p->dilation * s->tile_row,
+        .w_tap = (ptrdiff_t)s->out_channels,
+        .lanes = (ptrdiff_t)s->lanes,
+        .taps = (ptrdiff_t)p->kernel_size,
+        .kind = kind,
+        .alpha = f->activation.alpha,
+        .beta = f->activation.beta,
+    };
+    s->kernels->conv_step(&job);
+    return true;
+}
+
 void dw_stream_lanes(const dw_feed *f, const dw_block *block, int64_t item)
 {
     const dw_stream *s = f->stream;
@@ -74,6 +105,8 @@ void dw_stream_lanes(const dw_feed *f, const dw_block *block, int64_t item)
     const int64_t widest = x_in_rows && y_in_rows ? DW_STREAM_LANES_BYTES / s->item_bytes : DW_MAX_PANEL_LANES;
     const int64_t width = dw_min(s->panel_lanes, widest);
     char *item_tile = f->tiles + (size_t)item * s->tile_bytes;
+    if (step(f, block, item_tile, item))
+        return;
 
     for (int64_t lane = 0, lanes; lane < s->lanes; lane += lanes) {
         const int64_t panel = lane / s->panel_lanes, inside = lane % s->panel_lanes;

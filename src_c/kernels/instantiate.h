@@ -25,6 +25,7 @@
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
+#include "step.tmpl.h"
 #undef T
 #undef VEC
 #undef LANES
@@ -39,6 +40,7 @@
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
+#include "step.tmpl.h"
 #undef T
 #undef VEC
 #undef LANES
@@ -50,8 +52,8 @@ const dw_table DW_TABLE = {
     .has_fma = DW_HAS_FMA,
     .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32,
             sum_lanes_f32,
-            correlate_f32, add_rows_f32},
+            correlate_f32, add_rows_f32, conv_step_f32},
     .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64,
             sum_lanes_f64,
-            correlate_f64, add_rows_f64},
+            correlate_f64, add_rows_f64, conv_step_f64},
 };

@@ -52,6 +52,20 @@ typedef struct dw_correlate {
     int64_t start, stride, dilation, limit;
 } dw_correlate;
 
+/* One row whose last input row has just come.
+ *
+ *     y[l] = act(init[l] + sum_{k < taps-1} x[k*x_tap + l] * w[k*w_tap + l] + frame[l] * w[(taps-1)*w_tap + l])
+ *     kept[l] = frame[l]
+ *
+ * for lanes l, taps ascending; kind is DWCONV_LINEAR, DWCONV_CLIP or DWCONV_SILU.  No two arrays overlap. */
+typedef struct dw_step {
+    const void *x, *frame, *w, *init; /* init NULL: zeros */
+    void *kept, *y;
+    ptrdiff_t x_tap, w_tap, lanes, taps;
+    int kind;
+    double alpha, beta;
+} dw_step;
+
 typedef struct dw_kernels {
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
@@ -71,6 +85,7 @@ typedef struct dw_kernels {
     void (*correlate)(const dw_correlate *job);
     /* target[i*target_row + l] = a[i*a_row + l] + target[i*target_row + l] */
     void (*add_rows)(const void *a, ptrdiff_t a_row, void *target, ptrdiff_t target_row, ptrdiff_t rows, ptrdiff_t lanes);
+    void (*conv_step)(const dw_step *job);
 } dw_kernels;
 
 typedef struct dw_table {
