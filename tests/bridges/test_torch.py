@@ -7,11 +7,12 @@ import dwconv
 import numpy as np
 import pytest
 from bridge_cases import BridgeCase, assert_close, random_cases
+from child import run_child
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'dwconv[bridges]'")
 
 import dwconv.torch as bridge  # noqa: E402
-from dwconv import _core, _torch_ops  # noqa: E402
+from dwconv import _torch_ops  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 COMPARED = random_cases(60, seed=1)
@@ -260,30 +261,39 @@ def test_vmap_of_result_and_gradients(in_dims):
 # ---- processes
 
 
-class Filtered(torch.utils.data.Dataset):
-    """Item i is a convolved signal, and whether this process was forked."""
-
-    def __init__(self, x, weight):
-        self.x, self.weight = x, weight
-
-    def __len__(self):
-        return len(self.x)
-
-    def __getitem__(self, index):
-        return bridge.depthwise_conv1d(self.x[index], self.weight, padding="same"), _core.forked()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_data_loader_workers(workers):
-    x, weight = torch.randn(8, 64, 3000), torch.randn(64, 1, 9)
-    expected = bridge.depthwise_conv1d(x, weight, padding="same")  # with threads, before the fork
-    loader = torch.utils.data.DataLoader(
-        Filtered(x, weight), batch_size=2, num_workers=workers, multiprocessing_context="fork", timeout=60
+    """Forked after the parent used threads; in a process of its own, because JAX may not be forked."""
+    run_child(
+        f"""
+        import torch, dwconv.torch
+        from dwconv import _core
+
+        class Filtered(torch.utils.data.Dataset):
+            x, weight = torch.randn(8, 64, 3000), torch.randn(64, 1, 9)
+
+            def __len__(self):
+                return len(self.x)
+
+            def __getitem__(self, index):
+                y = dwconv.torch.depthwise_conv1d(self.x[index], self.weight, padding="same")
+                return y, _core.forked()
+
+        data = Filtered()
+        with dwconv.num_threads(2):
+            expected = dwconv.torch.depthwise_conv1d(data.x, data.weight, padding="same")
+        loader = torch.utils.data.DataLoader(
+            data, batch_size=2, num_workers={workers}, multiprocessing_context="fork", timeout=60
+        )
+        items = list(loader)
+        if not torch.equal(torch.cat([y for y, _ in items]), expected):
+            raise SystemExit("other results than in the parent")
+        if not all(forked.all() for _, forked in items):
+            raise SystemExit("not computed in a forked worker")
+        """,
+        prelude="",
+        timeout=120,
     )
-    items = list(loader)
-    assert torch.equal(torch.cat([y for y, _ in items]), expected)
-    assert all(forked.all() for _, forked in items)
 
 
 # ---- bad input
