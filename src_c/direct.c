@@ -1,24 +1,91 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * In place: channels_last with multiplier 1.  A row of the problem is a row of the arrays, lanes are channels,
- * and the kernel walks along whole rows, which is how memory likes to be read. */
+ * and the kernel walks along whole rows, which is how memory likes to be read.
+ *
+ * The weights are copied first, so that those of a vector of channels are neighbours: in place they lie as far apart
+ * as the rows of x do, and where that is a power of two, both fall on the same few sets of the first-level cache.
+ * If the rows of x can be read in aligned vectors by beginning with a part of one (`head`), they are. */
 #include "internal.h"
 #include "tiles.h"
 
-void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part)
+/* Some channels of one task, over all its rows. */
+typedef struct band {
+    const dw_call *call;
+    const dw_region *region;
+    dw_part part;
+    int64_t batch_item, lane, lanes, head;
+    const char *w;
+    ptrdiff_t w_tap, w_column;
+    char *tile; /* for results whose activation is written past the caches, else NULL */
+    bool stream;
+} band;
+
+/* Bytes of weights and of results that the workspace has room for. */
+enum { WEIGHT_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES, RESULT_BYTES = DW_Y_TILE_BYTES };
+
+/* Rows that conv_rows should take at a time, input rows and results being so far apart. */
+static int rows_at_a_time(int64_t taps, int64_t row_bytes)
 {
-    const dw_plan *plan = call->plan;
+    const int64_t lines = dw_cache_lines(row_bytes);
+    if (taps >= DW_TALL_TAPS)
+        return lines > 12 + 3 ? 12 : 8;
+    return taps <= 5 && lines < 2 * 8 + taps ? 4 : 8;
+}
+
+static void convolve(const band *s, const dw_walk *walk, int64_t row, int64_t rows, int64_t block, bool inside)
+{
+    const dw_plan *plan = s->call->plan;
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t item = plan->item_bytes;
-    const int64_t b = part.across / region->panels, lane = part.across % region->panels * region->panel_lanes;
-    const int64_t lanes = dw_min(region->panel_lanes, plan->out_channels - lane);
-    const bool activate = call->activation.kind != DWCONV_LINEAR;
-    /* Rows to convolve before the activation passes over them. */
-    const int64_t cached = dw_max(DW_ACTIVATE_BYTES / (lanes * item) / DW_ROW_BLOCK, 1) * DW_ROW_BLOCK;
+    const int64_t step = walk->first_step + row * s->region->phases;
+    char *y = s->call->y + (s->batch_item * plan->y.batch + step * plan->y.step + s->lane) * item;
+    const ptrdiff_t y_row = (ptrdiff_t)s->region->phases * plan->y.step;
+    const dw_rows job = {
+        .x = s->call->x,
+        .x_at = (size_t)s->batch_item * (size_t)plan->x.batch
+                + (size_t)(walk->start + row * walk->advance) * (size_t)plan->x.step + (size_t)s->lane,
+        .x_row = (size_t)walk->advance * (size_t)plan->x.step,
+        .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
+        .w = s->w,
+        .w_tap = s->w_tap,
+        .w_column = s->w_column,
+        .init = s->call->bias ? s->call->bias + s->lane * item : NULL,
+        .y = s->tile ? s->tile : y,
+        .y_row = s->tile ? (ptrdiff_t)s->lanes : y_row,
+        .rows = (ptrdiff_t)rows,
+        .lanes = (ptrdiff_t)s->lanes,
+        .taps = (ptrdiff_t)p->kernel_size,
+        .head = (ptrdiff_t)s->head,
+        .clip = !inside,
+        .block = (int)block,
+        .stream = s->stream && !s->tile,
+        .start = walk->start + row * walk->advance,
+        .advance = walk->advance,
+        .dilation = p->dilation,
+        .limit = p->in_steps,
+    };
+    plan->kernels->conv_rows(&job);
+    const dw_activate activation = {
+        .source = job.y, .target = y, .source_row = job.y_row, .target_row = y_row, .rows = job.rows,
+        .lanes = job.lanes, .head = job.head, .stream = s->stream, .kind = s->call->activation.kind,
+        .alpha = s->call->activation.alpha, .beta = s->call->activation.beta,
+    };
+    if (activation.kind != DWCONV_LINEAR)
+        plan->kernels->activate(&activation);
+}
 
-    for (int64_t phase = 0; phase < region->phases; phase++) {
-        const dw_walk walk = dw_walk_of(plan, region, phase);
-        const int64_t end = dw_min(part.last_row, walk.rows);
+static void walk_band(const band *s)
+{
+    const dw_plan *plan = s->call->plan;
+    const dwconv_problem *p = &plan->problem;
+    for (int64_t phase = 0; phase < s->region->phases; phase++) {
+        const dw_walk walk = dw_walk_of(plan, s->region, phase);
+        const int64_t block = rows_at_a_time(p->kernel_size, walk.advance * plan->x.step * plan->item_bytes);
+        /* Rows to convolve before the activation passes over them. */
+        const int64_t bytes = s->lanes * plan->item_bytes * block;
+        const int64_t cached = dw_max((s->tile ? RESULT_BYTES : DW_ACTIVATE_BYTES) / bytes, 1) * block;
+        const int64_t end = dw_min(s->part.last_row, walk.rows);
         int64_t inside_lo, inside_hi;
         dw_interior(walk.start, walk.advance, (p->kernel_size - 1) * p->dilation, p->in_steps, walk.rows, &inside_lo,
                     &inside_hi);
@@ -26,38 +93,62 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part)
         inside_lo = dw_min((inside_lo + DW_ROW_BLOCK - 1) / DW_ROW_BLOCK * DW_ROW_BLOCK, end);
         inside_hi = dw_max(inside_hi / DW_ROW_BLOCK * DW_ROW_BLOCK, inside_lo);
 
-        for (int64_t row = part.first_row, next; row < end; row = next) {
+        for (int64_t row = s->part.first_row, next; row < end; row = next) {
             const bool inside = row >= inside_lo && row < inside_hi;
             next = inside ? inside_hi : row < inside_lo ? inside_lo : end;
             next = dw_min(next, end);
-            if (activate)
+            if (s->call->activation.kind != DWCONV_LINEAR)
                 next = dw_min(next, row + cached);
-            const int64_t step = walk.first_step + row * region->phases;
-            char *y = call->y + (b * plan->y.batch + step * plan->y.step + lane) * item;
-            const ptrdiff_t y_row = (ptrdiff_t)region->phases * plan->y.step;
-            const dw_rows job = {
-                .x = call->x,
-                .x_at = (size_t)b * (size_t)plan->x.batch
-                        + (size_t)(walk.start + row * walk.advance) * (size_t)plan->x.step + (size_t)lane,
-                .x_row = (size_t)walk.advance * (size_t)plan->x.step,
-                .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
-                .w = call->w + lane * item,
-                .w_tap = call->w_tap,
-                .init = call->bias ? call->bias + lane * item : NULL,
-                .y = y,
-                .y_row = y_row,
-                .rows = (ptrdiff_t)(next - row),
-                .lanes = (ptrdiff_t)lanes,
-                .taps = (ptrdiff_t)p->kernel_size,
-                .clip = !inside,
-                .start = walk.start + row * walk.advance,
-                .advance = walk.advance,
-                .dilation = p->dilation,
-                .limit = p->in_steps,
-            };
-            plan->kernels->conv_rows(&job);
-            if (activate)
-                dw_activate_rows(call, y, y_row, job.rows, job.lanes);
+            convolve(s, &walk, row, next - row, block, inside);
         }
+    }
+}
+
+/* Elements before the first aligned vector of every row of a matrix; 0 if its rows are aligned differently. */
+static int64_t unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item)
+{
+    const int64_t off = (int64_t)((uintptr_t)first % (uintptr_t)vector_bytes);
+    return row_bytes % vector_bytes == 0 && off % item == 0 ? (vector_bytes - off) % vector_bytes / item : 0;
+}
+
+void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+{
+    const dw_plan *plan = call->plan;
+    const dwconv_problem *p = &plan->problem;
+    const int64_t item = plan->item_bytes, vector = plan->kernels->vector_lanes;
+    const int64_t first = part.across % region->panels * region->panel_lanes;
+    const int64_t last = dw_min(first + region->panel_lanes, plan->out_channels);
+    band s = {.call = call, .region = region, .part = part, .batch_item = part.across / region->panels};
+    if (!region->packs_weights) {
+        s.lane = first;
+        s.lanes = last - first;
+        s.w = call->w + first * item;
+        s.w_tap = call->w_tap;
+        s.w_column = (ptrdiff_t)vector;
+        walk_band(&s);
+        return;
+    }
+
+    const char *x = call->x + (s.batch_item * plan->x.batch + first) * item;
+    const char *y = call->y + (s.batch_item * plan->y.batch + first) * item;
+    s.head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
+    s.stream = dw_output_is_large(plan) && (uintptr_t)(y + s.head * item) % (uintptr_t)(vector * item) == 0
+               && plan->y.step * item % (vector * item) == 0;
+    const bool activate = call->activation.kind != DWCONV_LINEAR;
+    s.tile = s.stream && activate ? workspace + WEIGHT_BYTES : NULL;
+
+    int64_t columns = WEIGHT_BYTES / (p->kernel_size * vector * item);
+    if (s.tile)
+        columns = dw_min(columns, RESULT_BYTES / (12 * vector * item));
+    const int64_t all = dw_ceil_div(last - first - s.head, vector) + (s.head > 0);
+    columns = dw_ceil_div(all, dw_ceil_div(all, columns)); /* bands of equal width */
+    s.w = workspace;
+    s.w_tap = (ptrdiff_t)vector;
+    s.w_column = (ptrdiff_t)(p->kernel_size * vector);
+    for (s.lane = first; s.lane < last; s.lane += s.lanes, s.head = 0) {
+        s.lanes = dw_min((columns - (s.head > 0)) * vector + s.head, last - s.lane);
+        plan->kernels->split_columns(call->w + s.lane * item, call->w_tap, workspace,
+                                     (ptrdiff_t)p->kernel_size, (ptrdiff_t)s.lanes, (ptrdiff_t)s.head);
+        walk_band(&s);
     }
 }

@@ -1,37 +1,75 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Few taps on a sequence that is contiguous in time: channels_first, or channels_last with channels too few for a
- * vector.  The memory of the sequence is read as rows of W neighbouring elements, whatever steps and channels they
- * are; one tap further is dilation * C elements further.  Only the weights need packing: tap k of element j is
- * w[k, j mod C].  Covers interior rows; nothing is clipped here. */
+ * vector.  Lanes are neighbouring elements, whatever steps and channels they are; one tap further is dilation * C
+ * elements further. */
 #include "internal.h"
 #include "tiles.h"
 
-void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+/* One channel of channels_first: the weights fit the registers.  The taps that are inside the input are the same for
+ * many steps, so the steps are cut where that changes: at most kernel_size - 1 times at each end. */
+static void one_channel(const dw_call *call, const dw_region *region, dw_part part)
 {
     const dw_plan *plan = call->plan;
     const dwconv_problem *p = &plan->problem;
-    const ptrdiff_t item = plan->item_bytes;
-    const bool by_channel = p->layout == DWCONV_CHANNELS_FIRST;
-    const int64_t period = by_channel ? 1 : p->channels; /* elements of one step */
-    const int64_t b = by_channel ? part.across / plan->out_channels : part.across;
-    const int64_t o = by_channel ? part.across % plan->out_channels : 0;
-    const ptrdiff_t width = (ptrdiff_t)(DW_ALIGN / item * period);
+    const int64_t item = plan->item_bytes, d = p->dilation;
+    const int64_t b = part.across / plan->out_channels, o = part.across % plan->out_channels;
+    const int64_t last = region->first + part.last_row;
+    const bool activate = call->activation.kind != DWCONV_LINEAR;
+    const char *x = call->x + (b * plan->x.batch + o / p->depth_multiplier * plan->x.channel) * item;
+    const char *w = call->w + o * item;
+    char *y = call->y + (b * plan->y.batch + o * plan->y.channel) * item;
+    for (int64_t step = region->first + part.first_row, next; step < last; step = next) {
+        const int64_t from = dw_clamp(dw_ceil_div(p->pad_left - step, d), 0, p->kernel_size);
+        const int64_t to = dw_clamp(dw_ceil_div(p->in_steps + p->pad_left - step, d), from, p->kernel_size);
+        next = last;
+        if (from > 0) /* until tap from - 1 enters */
+            next = dw_min(next, dw_max(p->pad_left - (from - 1) * d, step + 1));
+        if (to > from) /* until tap to - 1 leaves */
+            next = dw_min(next, p->in_steps + p->pad_left - (to - 1) * d);
+        char *target = y + step * item;
+        const int64_t off = (int64_t)((uintptr_t)target % DW_ALIGN);
+        if (off > 0 && off % item == 0) /* up to where a line begins: the stores after that do not straddle two */
+            next = dw_min(next, step + (DW_ALIGN - off) / item);
+        else if (activate)
+            next = dw_min(next, step + DW_ACTIVATE_BYTES / item);
+        const dw_line job = {
+            .x = to > from ? x + (step - p->pad_left + from * d) * item : NULL,
+            .w = w + from * call->w_tap * item,
+            .init = call->bias ? call->bias + o * item : NULL,
+            .y = target,
+            .x_tap = (ptrdiff_t)d,
+            .w_tap = call->w_tap,
+            .taps = (ptrdiff_t)(to - from),
+            .steps = (ptrdiff_t)(next - step),
+            .stream = off == 0 && !activate && dw_output_is_large(plan),
+        };
+        plan->kernels->conv_line(&job);
+        if (activate)
+            dw_activate_rows(call, target, 0, 1, job.steps);
+    }
+}
+
+/* All channels of a batch item: their memory is read as rows of `width` neighbouring elements, so wide that lane j
+ * belongs to the same channel in each.  Covers interior rows; nothing is clipped here. */
+static void all_channels(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+{
+    const dw_plan *plan = call->plan;
+    const dwconv_problem *p = &plan->problem;
+    const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)p->channels;
+    const ptrdiff_t width = DW_ALIGN / item * channels;
 
     char *const init = workspace, *const w = workspace + width * item;
-    for (ptrdiff_t j = 0; j < width; j += (ptrdiff_t)(by_channel ? width : period)) {
-        const ptrdiff_t lanes = by_channel ? width : (ptrdiff_t)period, repeat = by_channel ? width : 1;
+    for (ptrdiff_t j = 0; j < width; j += channels) {
         if (call->bias)
-            plan->kernels->repeat_lanes(call->bias + o * item, 0, 0, repeat, init + j * item, width, 1, lanes);
-        plan->kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, repeat, w + j * item, width,
-                                    (ptrdiff_t)p->kernel_size, lanes);
+            plan->kernels->repeat_lanes(call->bias, 0, 0, 1, init + j * item, width, 1, channels);
+        plan->kernels->repeat_lanes(call->w, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size, channels);
     }
 
     const int64_t first = region->first + part.first_row;
-    const char *x = call->x
-                    + (b * plan->x.batch + o / p->depth_multiplier * plan->x.channel + (first - p->pad_left) * plan->x.step) * item;
-    char *y = call->y + (b * plan->y.batch + o * plan->y.channel + first * plan->y.step) * item;
-    int64_t left = (part.last_row - part.first_row) * period;
+    const char *x = call->x + (part.across * plan->x.batch + (first - p->pad_left) * plan->x.step) * item;
+    char *y = call->y + (part.across * plan->y.batch + first * plan->y.step) * item;
+    int64_t left = (part.last_row - part.first_row) * channels;
     const int64_t cached = dw_max(DW_ACTIVATE_BYTES / item / width / DW_ROW_BLOCK, 1) * DW_ROW_BLOCK * width;
     while (left > 0) {
         int64_t n = dw_min(left, cached);
@@ -40,9 +78,10 @@ void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, ch
         const dw_rows job = {
             .x = x,
             .x_row = (size_t)width,
-            .x_tap = (size_t)(p->dilation * period),
+            .x_tap = (size_t)(p->dilation * channels),
             .w = w,
             .w_tap = width,
+            .w_column = plan->kernels->vector_lanes,
             .init = call->bias ? init : NULL,
             .y = y,
             .y_row = width,
@@ -57,4 +96,12 @@ void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, ch
         y += n * item;
         left -= n;
     }
+}
+
+void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+{
+    if (call->plan->problem.layout == DWCONV_CHANNELS_FIRST)
+        one_channel(call, region, part);
+    else
+        all_channels(call, region, part, workspace);
 }

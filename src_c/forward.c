@@ -30,7 +30,7 @@ size_t dw_scratch_size(const dw_plan *plan, int max_threads)
 {
     bool needed = false;
     for (int i = 0; i < plan->regions_used; i++)
-        needed |= plan->regions[i].way != DW_DIRECT;
+        needed |= plan->regions[i].way != DW_DIRECT || plan->regions[i].packs_weights;
     return needed ? (size_t)threads_for(plan, max_threads) * DW_WORKSPACE_BYTES + DW_ALIGN : 0;
 }
 
@@ -71,7 +71,7 @@ static void run_task(void *argument, int64_t index, int worker)
     const uint64_t state = dw_fp_state_get();
     dw_fp_state_set(dw_fp_state_default(state));
     switch (region->way) {
-    case DW_DIRECT: dw_direct_task(call, region, part); break;
+    case DW_DIRECT: dw_direct_task(call, region, part, workspace); break;
     case DW_PANEL: dw_panel_task(call, region, part, workspace); break;
     case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
     }

@@ -36,6 +36,7 @@ typedef struct dw_region {
     int64_t row_units;        /* PANEL, not natural: tile rows from one row of a phase to the next */
     int32_t way;
     int32_t natural;          /* PANEL: 1 = tile rows are consecutive input steps, 0 = every dilation-th */
+    int32_t packs_weights;    /* DIRECT */
 } dw_region;
 
 enum { DW_MAX_REGIONS = 4 };
@@ -133,10 +134,26 @@ static inline int64_t dw_summed_lanes(const dw_plan *plan)
 
 /* plan.c: dwconv_plan_init with these kernels, which takes no look at the CPU. */
 dwconv_status dw_plan_with(dwconv_plan *plan, const dwconv_problem *problem, const struct dw_table *table);
+/* Lines of the first-level cache (64 sets of 8, as most have) that rows this far apart can occupy. */
+static inline int64_t dw_cache_lines(int64_t row_bytes)
+{
+    int64_t sets = 64;
+    if (row_bytes % DW_ALIGN == 0)
+        for (int64_t lines = row_bytes / DW_ALIGN; sets > 1 && lines % 2 == 0; lines /= 2)
+            sets /= 2;
+    return 8 * sets;
+}
+
+/* Whether results should be written past the caches, because they would not stay there anyway. */
+static inline bool dw_output_is_large(const dw_plan *plan)
+{
+    const dwconv_problem *p = &plan->problem;
+    return p->batch * p->out_steps * plan->out_channels * plan->item_bytes > DW_STREAM_BYTES;
+}
 
 /* schedule.c chooses ways and tiles; direct.c, panel.c and flat.c run one task each. */
 void dw_schedule(dw_plan *plan);
-void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part);
+void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 
@@ -152,7 +169,7 @@ static inline char *dw_align(void *workspace)
     return (char *)workspace + (DW_ALIGN - (uintptr_t)workspace % DW_ALIGN) % DW_ALIGN;
 }
 
-/* forward.c: the activation of this call over rows that were just written. */
+/* forward.c: the activation of this call over rows that were just written, in place. */
 void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes);
 bool dw_activation_is_usable(const dwconv_activation *activation);
 

@@ -152,6 +152,8 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .x_tap = (size_t)(p->tap_units * p->tile_row),
             .w = p->w_tile,
             .w_tap = p->tile_row,
+            .w_column = p->kernels->vector_lanes,
+            .block = taps >= DW_TALL_TAPS ? 12 : 8,
             .init = more ? target : p->call->bias ? p->bias_tile : NULL,
             .init_row = more ? (ptrdiff_t)inner * y_row : 0,
             .y = target,
@@ -226,7 +228,7 @@ static void size_block(const panel *p, int64_t *rows, int64_t *taps)
     int64_t n = 0, k = most_taps;
     if ((k - 1) * p->tap_units < x_rows)
         n = (x_rows - (k - 1) * p->tap_units - 1) / p->row_units + 1;
-    if (n < block) { /* half the tile for rows, half for taps */
+    if (n < block || k < p->plan->problem.kernel_size) { /* half the tile for rows, half for taps */
         n = (x_rows / 2 - 1) / p->row_units + 1;
         k = dw_clamp((x_rows - (n - 1) * p->row_units - 1) / p->tap_units + 1, 1, most_taps);
     }

@@ -28,6 +28,7 @@ static void add_direct(dw_plan *plan, int64_t first, int64_t steps)
     const dwconv_problem *p = &plan->problem;
     dw_region *r = add_region(plan, DW_DIRECT, first, steps);
     r->phases = phases_of(p, steps);
+    r->packs_weights = steps >= DW_PACK_ROWS && p->kernel_size <= DW_DIRECT_MOST_TAPS;
     r->panel_lanes = plan->out_channels;
     /* Few rows: cut along the channels instead, so that there is something to share among threads. */
     if (p->batch * dw_min(steps, DW_ROW_BLOCK) < DW_ROW_BLOCK)
@@ -62,9 +63,12 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
     const int64_t sequences = p->batch * (plan->out_channels / plan->lane_sum) * sum;
     int64_t left = 0;
     dw_region *r = add_region(plan, DW_PANEL, first, steps);
-    if (interior && sequences < wide) /* too few sequences to fill the lanes: cut time in segments */
+    if (interior && sequences < wide) { /* too few sequences to fill the lanes: cut time in segments */
+        const int64_t fitting = DW_W_TILE_BYTES / p->kernel_size / DW_ALIGN * vector; /* so that no tap waits */
+        if (fitting >= sequences)
+            wide = dw_min(wide, fitting);
         r->segments = segments_for(sequences, dw_min(wide / sequences, steps / DW_ROW_BLOCK), vector);
-    else if (p->kernel_size > DW_LONG_KERNEL)
+    } else if (p->kernel_size > DW_LONG_KERNEL)
         wide /= 2;
     if (r->segments > 1) {
         r->segment_steps = steps / r->segments;
@@ -94,11 +98,15 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
         add_panel(plan, first + steps - left, left, false);
 }
 
-/* Rows this close together fall on different sets of the first-level cache. */
-static bool rows_are_near(const dw_plan *plan)
+/* Whether many taps run well in place: the rows of a block must not push each other out of the cache, and should be
+ * near or begin where lines do. */
+static bool rows_fit(const dw_plan *plan)
 {
-    return plan->x.step * plan->item_bytes <= DW_DIRECT_ROW_BYTES
-           && plan->problem.stride * plan->x.step * plan->item_bytes <= DW_DIRECT_ROW_BYTES;
+    const dwconv_problem *p = &plan->problem;
+    const int64_t row_bytes = p->dilation * plan->x.step * plan->item_bytes;
+    if (p->kernel_size > DW_DIRECT_MOST_TAPS || p->stride > 2)
+        return false;
+    return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
 }
 
 void dw_schedule(dw_plan *plan)
@@ -111,7 +119,7 @@ void dw_schedule(dw_plan *plan)
     dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, out, &lo, &hi);
 
     if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels >= vector
-        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_are_near(plan))) {
+        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan))) {
         add_direct(plan, 0, out);
         return;
     }
@@ -120,6 +128,10 @@ void dw_schedule(dw_plan *plan)
     const bool few_taps = p->kernel_size <= DW_FLAT_TAPS;
     const bool contiguous = last ? narrow : plan->y.step == 1;
     if (p->stride == 1 && hi - lo >= DW_FLAT_MIN_STEPS && few_taps && contiguous && plan->lane_sum == 1) {
+        if (!last) {
+            add_flat(plan, 0, out);
+            return;
+        }
         if (lo > 0)
             add_panel(plan, 0, lo, false);
         add_flat(plan, lo, hi - lo);

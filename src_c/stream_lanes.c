@@ -43,6 +43,8 @@ static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int6
             .x_tap = (size_t)p->dilation * (size_t)s->tile_row,
             .w = f->w + lane * s->item_bytes,
             .w_tap = (ptrdiff_t)s->out_channels,
+            .w_column = s->kernels->vector_lanes,
+            .block = p->kernel_size >= DW_TALL_TAPS ? 12 : 8,
             .init = f->bias ? f->bias + lane * s->item_bytes : NULL,
             .y = y + phase * y_row * s->item_bytes,
             .y_row = (ptrdiff_t)phases * y_row,

@@ -15,8 +15,8 @@ enum {
 
     /* Panel tiles, in bytes; together with the bias row at most 64 KiB for each worker. */
     DW_X_TILE_BYTES = 32 * 1024,
-    DW_W_TILE_BYTES = 16 * 1024,
-    DW_Y_TILE_BYTES = 14 * 1024,
+    DW_W_TILE_BYTES = 20 * 1024,
+    DW_Y_TILE_BYTES = 11 * 1024 + 768,
     DW_BIAS_TILE_BYTES = 256,
     DW_WORKSPACE_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES + DW_Y_TILE_BYTES + DW_BIAS_TILE_BYTES,
 
@@ -26,9 +26,13 @@ enum {
 
     DW_DIRECT_TAPS = 8,         /* up to here packing costs more than it saves (K = 7, C = 512: 117 against 146 us) */
     DW_DIRECT_ROW_BYTES = 512,  /* rows this close together need no packing */
+    DW_DIRECT_MOST_TAPS = 384,  /* the weights of two vectors of channels must fit the tiles */
     DW_FLAT_TAPS = 8,           /* channels_first: lanes of time up to here, lanes of channels above */
     DW_FLAT_MIN_STEPS = 64,     /* fewer output steps than this do not fill the lanes of time */
-    DW_ROW_BLOCK = 8,           /* rows conv_rows takes at a time; cuts are multiples of it */
+    DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
+    DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
+    DW_PACK_ROWS = 32,          /* fewer rows than this are not worth a copy of the weights */
+    DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches */
     DW_ACTIVATE_BYTES = 16 * 1024, /* rows convolved before the activation passes over them */
 
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */

@@ -58,7 +58,15 @@ DW_INLINE VEC V(sparse_plus)(VEC z)
         for (ptrdiff_t row = 0; row < job->rows; row++) {                                                           \
             const T *source = (const T *)job->source + row * job->source_row;                                       \
             T *target = (T *)job->target + row * job->target_row;                                                   \
-            ptrdiff_t lane = 0;                                                                                     \
+            ptrdiff_t lane = job->head;                                                                             \
+            if (lane > 0) {                                                                                         \
+                const VEC z = V(load_tail)(source, lane);                                                           \
+                V(store_tail)(target, expression, lane);                                                            \
+            }                                                                                                       \
+            for (; job->stream && lane + LANES <= job->lanes; lane += LANES) {                                      \
+                const VEC z = V(load)(source + lane);                                                               \
+                V(stream)(target + lane, expression);                                                               \
+            }                                                                                                       \
             for (; lane + LANES <= job->lanes; lane += LANES) {                                                     \
                 const VEC z = V(load)(source + lane);                                                               \
                 V(store)(target + lane, expression);                                                                \
@@ -97,7 +105,7 @@ DW_ACTIVATION(sparse_plus, V(sparse_plus)(z))
 static void V(activate)(const dw_activate *job)
 {
     dw_activate rows = *job;
-    if (job->source_row == job->lanes && job->target_row == job->lanes) { /* one long row: fewer tails */
+    if (job->head == 0 && job->source_row == job->lanes && job->target_row == job->lanes) { /* one long row: fewer tails */
         rows.lanes *= rows.rows;
         rows.rows = 1;
     }
@@ -125,5 +133,7 @@ static void V(activate)(const dw_activate *job)
     case DWCONV_SPARSE_SIGMOID: V(apply_sparse_sigmoid)(&rows); break;
     case DWCONV_SPARSE_PLUS: V(apply_sparse_plus)(&rows); break;
     }
+    if (job->stream)
+        DW_STREAM_FENCE();
     V(leave)();
 }

@@ -7,13 +7,19 @@
  * it to every accumulator it meets.  Seen from one accumulator the taps still arrive in ascending order, which
  * is the promise the same bits rest on.  REUSE 1: stride 1; 2: stride 2; 0: any distance, nothing is shared.
  *
+ * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds; 4 where rows and
+ * their results would push each other out of the cache (dw_rows.block).
+ *
  * Taps leave the input only at the first and last rows of a problem.  There, the few taps that are inside for some
  * rows of a block and outside for others are checked: each input row once where rows are shared, each (row, tap)
  * otherwise. */
 
 DW_INLINE VEC V(load_part)(const T *p, ptrdiff_t n, const int tail)
 {
-    return tail ? V(load_tail)(p, n) : V(load)(p);
+    if (!tail)
+        return V(load)(p);
+    DW_ASSUME(0 < n && n < LANES);
+    return V(load_tail)(p, n);
 }
 
 /* Offsets may have wrapped around on the way; at an element they are right. */
@@ -28,18 +34,23 @@ typedef struct V(inside) {
 } V(inside);
 
 /* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS; with CHECK only for the input rows that are inside. */
-DW_INLINE void V(block)(VEC *acc, const T *x, size_t x_tap, const T *w, ptrdiff_t w_tap, V(inside) inside,
-                        const int R, const int TAPS, const int REUSE, const int CHECK)
+DW_INLINE void V(block)(VEC *acc, const T *x, size_t i, size_t x_tap, const T *w, ptrdiff_t w_tap, ptrdiff_t lanes,
+                        V(inside) inside, const int R, const int TAPS, const int REUSE, const int CHECK,
+                        const int tail)
 {
     VEC weight[4];
     DW_UNROLL
     for (int k = 0; k < TAPS; k++)
-        weight[k] = V(load)(w + k * w_tap);
+        weight[k] = V(load_part)(w + k * w_tap, lanes, tail);
+    /* One offset that grows, hidden from the compiler: it would keep a multiple of x_tap for every row in registers,
+     * and for want of registers in memory. */
     DW_UNROLL
-    for (int row = 0; row < (R - 1) * REUSE + TAPS; row++) {
+    for (int row = 0; row < (R - 1) * REUSE + TAPS; row++, i += x_tap) {
+        DW_OPAQUE(i);
         if (CHECK && (row < inside.lo || row >= inside.hi))
             continue;
-        const VEC value = V(load)(x + (ptrdiff_t)(row * x_tap));
+        VEC value = V(load_part)(x + (ptrdiff_t)i, lanes, tail);
+        DW_HOLD(value); /* or it would be loaded again for every use */
         DW_UNROLL
         for (int k = 0; k < TAPS; k++) {
             const int r = (row - k) / REUSE;
@@ -78,60 +89,69 @@ DW_INLINE V(taps) V(taps_of)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows)
     return t;
 }
 
+/* One vector of lanes of a block of rows: which rows, which lanes, and the weights of these lanes. */
+typedef struct V(place) {
+    ptrdiff_t row, lane, lanes;
+    const T *w;
+} V(place);
+
 /* Taps [from, to) of a block, each (row, tap) checked. */
-DW_INLINE void V(clipped)(VEC *acc, const dw_rows *job, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t lanes,
-                          ptrdiff_t from, ptrdiff_t to, const int R, const int tail)
+DW_INLINE void V(clipped)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t from, ptrdiff_t to, const int R,
+                          const int tail)
 {
     const T *x = job->x;
-    const T *w = (const T *)job->w + lane;
     for (ptrdiff_t k = from; k < to; k++) {
-        const VEC weight = V(load_part)(w + k * job->w_tap, lanes, tail);
+        const VEC weight = V(load_part)(at.w + k * job->w_tap, at.lanes, tail);
         DW_UNROLL
         for (int r = 0; r < R; r++) {
-            const int64_t step = job->start + (row + r) * job->advance + k * job->dilation;
+            const int64_t step = job->start + (at.row + r) * job->advance + k * job->dilation;
             if (step >= 0 && step < job->limit) {
-                const size_t at = job->x_at + (size_t)(row + r) * job->x_row + (size_t)k * job->x_tap + (size_t)lane;
-                acc[r] = V(fma)(V(load_part)(x + (ptrdiff_t)at, lanes, tail), weight, acc[r]);
+                const size_t i =
+                    job->x_at + (size_t)(at.row + r) * job->x_row + (size_t)k * job->x_tap + (size_t)at.lane;
+                acc[r] = V(fma)(V(load_part)(x + (ptrdiff_t)i, at.lanes, tail), weight, acc[r]);
             }
         }
     }
 }
 
 /* Taps [from, to) of a block whose rows share input rows. */
-DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t from, ptrdiff_t to,
-                         const int R, const int REUSE, const int CHECK)
+DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t from, ptrdiff_t to, const int R,
+                         const int REUSE, const int CHECK, const int tail)
 {
     if (from >= to)
         return;
     const T *x = job->x;
-    const T *w = (const T *)job->w + from * job->w_tap + lane;
-    size_t at = job->x_at + (size_t)row * job->x_row + (size_t)from * job->x_tap + (size_t)lane;
+    const T *w = at.w + from * job->w_tap;
+    size_t i = job->x_at + (size_t)at.row * job->x_row + (size_t)from * job->x_tap + (size_t)at.lane;
     V(inside) inside = {0, 0};
     if (CHECK) {
-        const int64_t start = job->start + row * job->advance + from * job->dilation;
+        const int64_t start = job->start + at.row * job->advance + from * job->dilation;
         inside.lo = (ptrdiff_t)dw_ceil_div(-start, job->dilation);
         inside.hi = (ptrdiff_t)dw_ceil_div(job->limit - start, job->dilation);
     }
+    const ptrdiff_t lanes = at.lanes, w_tap = job->w_tap;
+    const size_t x_tap = job->x_tap;
     ptrdiff_t k = to - from;
-    for (; k >= 4; k -= 4, at += 4 * job->x_tap, w += 4 * job->w_tap, inside.lo -= 4, inside.hi -= 4)
-        V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 4, REUSE, CHECK);
+    for (; k >= 4; k -= 4, i += 4 * x_tap, w += 4 * w_tap, inside.lo -= 4, inside.hi -= 4)
+        V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 4, REUSE, CHECK, tail);
     switch (k) {
-    case 3: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 3, REUSE, CHECK); break;
-    case 2: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 2, REUSE, CHECK); break;
-    case 1: V(block)(acc, V(offset)(x, at), job->x_tap, w, job->w_tap, inside, R, 1, REUSE, CHECK); break;
+    case 3: V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 3, REUSE, CHECK, tail); break;
+    case 2: V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 2, REUSE, CHECK, tail); break;
+    case 1: V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 1, REUSE, CHECK, tail); break;
     }
 }
 
-/* R rows from `row`, one vector of lanes from `lane` (the last `lanes` of them if tail). */
-DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t lane, ptrdiff_t lanes,
-                         const int R, const int REUSE, const int tail)
+/* R rows of one vector of lanes, of which at.lanes exist if tail.  EDGE: taps may lie outside the input. */
+DW_INLINE void V(column)(const dw_rows *job, V(taps) t, V(place) at, const int R, const int REUSE, const int EDGE,
+                         const int tail)
 {
-    VEC acc[8];
+    VEC acc[12];
     if (job->init) {
-        const T *init = (const T *)job->init + row * job->init_row + lane;
+        const ptrdiff_t init_row = job->init_row;
+        const T *init = (const T *)job->init + at.row * init_row + at.lane;
         DW_UNROLL
         for (int r = 0; r < R; r++)
-            acc[r] = V(load_part)(init + r * job->init_row, lanes, tail);
+            acc[r] = V(load_part)(init + r * init_row, at.lanes, tail);
     } else {
         DW_UNROLL
         for (int r = 0; r < R; r++)
@@ -139,69 +159,140 @@ DW_INLINE void V(column)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t
     }
 
     if (REUSE) {
-        V(shared)(acc, job, row, lane, t.lo, t.full_lo, R, REUSE, 1);
-        V(shared)(acc, job, row, lane, t.full_lo, t.full_hi, R, REUSE, 0);
-        V(shared)(acc, job, row, lane, t.full_hi, t.hi, R, REUSE, 1);
+        const ptrdiff_t cuts[4] = {t.lo, t.full_lo, t.full_hi, t.hi};
+        for (int part = EDGE ? 0 : 1; part < (EDGE ? 3 : 2); part++)
+            if (part == 1)
+                V(shared)(acc, job, at, cuts[1], cuts[2], R, REUSE, 0, tail);
+            else
+                V(shared)(acc, job, at, cuts[part], cuts[part + 1], R, REUSE, 1, tail);
     } else {
-        V(clipped)(acc, job, row, lane, lanes, t.lo, t.full_lo, R, tail);
-        size_t at = job->x_at + (size_t)row * job->x_row + (size_t)t.full_lo * job->x_tap + (size_t)lane;
-        const T *w = (const T *)job->w + t.full_lo * job->w_tap + lane;
-        for (ptrdiff_t k = t.full_lo; k < t.full_hi; k++, at += job->x_tap, w += job->w_tap)
-            V(single)(acc, V(offset)((const T *)job->x, at), job->x_row, w, lanes, R, tail);
-        V(clipped)(acc, job, row, lane, lanes, t.full_hi, t.hi, R, tail);
+        V(clipped)(acc, job, at, t.lo, t.full_lo, R, tail);
+        size_t i = job->x_at + (size_t)at.row * job->x_row + (size_t)t.full_lo * job->x_tap + (size_t)at.lane;
+        const T *w = at.w + t.full_lo * job->w_tap;
+        for (ptrdiff_t k = t.full_lo; k < t.full_hi; k++, i += job->x_tap, w += job->w_tap)
+            V(single)(acc, V(offset)((const T *)job->x, i), job->x_row, w, at.lanes, R, tail);
+        V(clipped)(acc, job, at, t.full_hi, t.hi, R, tail);
     }
 
-    T *y = (T *)job->y + row * job->y_row + lane;
+    const ptrdiff_t y_row = job->y_row;
+    T *y = (T *)job->y + at.row * y_row + at.lane;
+    if (!tail && job->stream) {
+        DW_UNROLL
+        for (int r = 0; r < R; r++)
+            V(stream)(y + r * y_row, acc[r]);
+        return;
+    }
     DW_UNROLL
     for (int r = 0; r < R; r++) {
         if (tail)
-            V(store_tail)(y + r * job->y_row, acc[r], lanes);
+            V(store_tail)(y + r * y_row, acc[r], at.lanes);
         else
-            V(store)(y + r * job->y_row, acc[r]);
+            V(store)(y + r * y_row, acc[r]);
     }
 }
 
 /* R rows over all lanes. */
-DW_INLINE void V(row_block)(const dw_rows *job, ptrdiff_t row, const int R, const int REUSE)
+DW_INLINE void V(row_block)(const dw_rows *job, V(taps) t, ptrdiff_t row, const int R, const int REUSE,
+                            const int EDGE)
 {
-    const V(taps) t = V(taps_of)(job, row, R);
-    ptrdiff_t lane = 0;
-    for (; lane + LANES <= job->lanes; lane += LANES)
-        V(column)(job, t, row, lane, LANES, R, REUSE, 0);
-    if (lane < job->lanes)
-        V(column)(job, t, row, lane, job->lanes - lane, R, 0, 1);
+    V(place) at = {.row = row, .lanes = job->head > 0 ? job->head : LANES, .w = job->w};
+    while (at.lane < job->lanes) {
+        at.lanes = dw_min(at.lanes, job->lanes - at.lane);
+        if (at.lanes == LANES)
+            V(column)(job, t, at, R, REUSE, EDGE, 0);
+        else
+            V(column)(job, t, at, R, DW_MASKED_TAILS && REUSE == 1, EDGE, 1);
+        at.lane += at.lanes;
+        at.lanes = LANES;
+        at.w += job->w_column;
+    }
 }
 
-/* Fewer than eight rows: what is left at the end of a block. */
+/* Fewer rows than a block: what is left at the end. */
 DW_INLINE void V(last_rows)(const dw_rows *job, ptrdiff_t row, const int REUSE)
 {
     if ((job->rows - row) & 4) {
-        V(row_block)(job, row, 4, REUSE);
+        V(row_block)(job, V(taps_of)(job, row, 4), row, 4, REUSE, 1);
         row += 4;
     }
-    if ((job->rows - row) & 2) {
-        V(row_block)(job, row, 2, REUSE);
-        row += 2;
+    for (; row < job->rows; row++)
+        V(row_block)(job, V(taps_of)(job, row, 1), row, 1, 1, 1);
+}
+
+static void V(any_rows)(const dw_rows *job)
+{
+    ptrdiff_t row = 0;
+    if (job->x_row == job->x_tap) {
+        while (row < job->rows) {
+            const ptrdiff_t left = job->rows - row;
+#if DW_REGISTERS >= 32
+            if (job->block == 12 && left >= 12) {
+                const V(taps) t = V(taps_of)(job, row, 12);
+                if (t.full_hi - t.full_lo == job->taps) {
+                    V(row_block)(job, t, row, 12, 1, 0);
+                    row += 12;
+                    continue;
+                }
+            }
+#endif
+            if (job->block == 4 && left >= 4) {
+                V(row_block)(job, V(taps_of)(job, row, 4), row, 4, 1, 1);
+                row += 4;
+            } else if (left >= 8) {
+                V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 1, 1);
+                row += 8;
+            } else {
+                V(last_rows)(job, row, 1);
+                row = job->rows;
+            }
+        }
+    } else if (job->x_row == 2 * job->x_tap) {
+        for (; row + 8 <= job->rows; row += 8)
+            V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 2, 1);
+        V(last_rows)(job, row, 0);
+    } else {
+        for (; row + 8 <= job->rows; row += 8)
+            V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 0, 1);
+        V(last_rows)(job, row, 0);
     }
-    if ((job->rows - row) & 1)
-        V(row_block)(job, row, 1, 1);
+}
+
+/* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
+static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t lanes, ptrdiff_t column)
+{
+    dw_rows part = *job;
+    if (rows <= 0 || lanes <= 0)
+        return;
+    part.x_at += (size_t)row * job->x_row + (size_t)lane;
+    part.w = (const T *)job->w + column * job->w_column;
+    part.init = job->init ? (const T *)job->init + lane : NULL;
+    part.y = (T *)job->y + row * job->y_row + lane;
+    part.rows = rows;
+    part.lanes = lanes;
+    part.head = lane == 0 && lanes > job->head ? job->head : 0;
+    V(any_rows)(&part);
 }
 
 static void V(conv_rows)(const dw_rows *job)
 {
-    ptrdiff_t row = 0;
-    if (job->x_row == job->x_tap) {
-        for (; row + 8 <= job->rows; row += 8)
-            V(row_block)(job, row, 8, 1);
-        V(last_rows)(job, row, 1);
-    } else if (job->x_row == 2 * job->x_tap) {
-        for (; row + 8 <= job->rows; row += 8)
-            V(row_block)(job, row, 8, 2);
-        V(last_rows)(job, row, 0);
-    } else {
-        for (; row + 8 <= job->rows; row += 8)
-            V(row_block)(job, row, 8, 0);
-        V(last_rows)(job, row, 0);
-    }
+    ptrdiff_t block;
+    void (*const kernel)(const dw_rows *) = V(short_kernel)(job, &block);
+    if (kernel) {
+        const ptrdiff_t head = job->head, columns = (job->lanes - head) / LANES;
+        dw_rows whole = *job;
+        whole.rows -= job->rows % block;
+        whole.lanes = columns * LANES;
+        whole.x_at += (size_t)head;
+        whole.w = (const T *)job->w + (head > 0) * job->w_column;
+        whole.init = job->init ? (const T *)job->init + head : NULL;
+        whole.y = (T *)job->y + head;
+        kernel(&whole);
+        V(rest)(job, 0, whole.rows, 0, head, 0);
+        V(rest)(job, 0, whole.rows, head + whole.lanes, job->lanes - head - whole.lanes, columns + (head > 0));
+        V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0);
+    } else
+        V(any_rows)(job);
+    if (job->stream)
+        DW_STREAM_FENCE();
     V(leave)();
 }

@@ -6,6 +6,8 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_INLINE static inline __attribute__((always_inline))
+#define DW_OPAQUE(i) __asm__("" : "+r"(i))
+#define DW_ASSUME(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #if defined(__clang__)
 #define DW_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -13,6 +15,8 @@
 #endif
 #else
 #define DW_INLINE static __forceinline
+#define DW_OPAQUE(i) ((void)0)
+#define DW_ASSUME(condition) __assume(condition)
 #define DW_UNROLL
 #endif
 
@@ -20,6 +24,7 @@
 #define VEC vec_f32
 #define LANES LANES_F32
 #define V(name) name##_f32
+#include "short_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
 #include "activate.tmpl.h"
 #include "activation_gradient.tmpl.h"
@@ -35,6 +40,7 @@
 #define VEC vec_f64
 #define LANES LANES_F64
 #define V(name) name##_f64
+#include "short_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
 #include "activate.tmpl.h"
 #include "activation_gradient.tmpl.h"
@@ -50,10 +56,8 @@ const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
-    .f32 = {conv_rows_f32, activate_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32,
-            sum_lanes_f32,
-            correlate_f32, add_rows_f32, conv_step_f32},
-    .f64 = {conv_rows_f64, activate_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64,
-            sum_lanes_f64,
-            correlate_f64, add_rows_f64, conv_step_f64},
+    .f32 = {LANES_F32, conv_rows_f32, activate_f32, conv_line_f32, gather_lanes_f32, scatter_lanes_f32, repeat_lanes_f32,
+            activation_gradient_f32, sum_lanes_f32, correlate_f32, add_rows_f32, conv_step_f32, split_columns_f32},
+    .f64 = {LANES_F64, conv_rows_f64, activate_f64, conv_line_f64, gather_lanes_f64, scatter_lanes_f64, repeat_lanes_f64,
+            activation_gradient_f64, sum_lanes_f64, correlate_f64, add_rows_f64, conv_step_f64, split_columns_f64},
 };

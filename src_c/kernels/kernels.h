@@ -10,26 +10,40 @@
 
 /* The convolution of a block of rows.
  *
- *     y[i*y_row + l] = init[i*init_row + l] + sum_k x[x_at + i*x_row + k*x_tap + l] * w[k*w_tap + l]
+ *     y[i*y_row + l] = init[i*init_row + l] + sum_k x[x_at + i*x_row + k*x_tap + l] * w[c*w_column + k*w_tap + j]
  *
- * for rows i and lanes l, taps ascending.  With clip set, tap k of row i takes part only if
+ * for rows i and lanes l, taps ascending.  Lane l is number j of column c: columns are whole vectors, but for the last
+ * and, if head > 0, the first, which then has `head` lanes.  With clip set, tap k of row i takes part only if
  * 0 <= start + i*advance + k*dilation < limit, and no other element of x is touched.
  * Offsets into x are unsigned and may wrap on the way to a valid element, never at one. */
 typedef struct dw_rows {
     const void *x, *w, *init; /* init NULL: zeros */
     void *y;
     size_t x_at, x_row, x_tap;
-    ptrdiff_t w_tap, init_row, y_row;
-    ptrdiff_t rows, lanes, taps;
+    ptrdiff_t w_tap, w_column, init_row, y_row;
+    ptrdiff_t rows, lanes, taps, head;
     int clip;
+    int block;  /* rows at a time where they share input: 4, 8 or 12 */
+    int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows */
     int64_t start, advance, dilation, limit;
 } dw_rows;
+
+/* The convolution of one sequence whose steps are neighbours in memory, with few taps (at most DW_FLAT_TAPS).
+ *
+ *     y[i] = init[0] + sum_k x[i + k*x_tap] * w[k*w_tap],  taps ascending */
+typedef struct dw_line {
+    const void *x, *w, *init; /* init NULL: zero */
+    void *y;
+    ptrdiff_t x_tap, w_tap, taps, steps;
+    int stream; /* write past the caches; y must be aligned to a vector */
+} dw_line;
 
 /* An elementwise function over a block of rows; source and destination may be the same. */
 typedef struct dw_activate {
     const void *source;
     void *target;
-    ptrdiff_t source_row, target_row, rows, lanes;
+    ptrdiff_t source_row, target_row, rows, lanes, head;
+    int stream; /* as in dw_rows; the target's first `head` lanes are written plainly */
     int kind; /* dwconv_activation_kind, not DWCONV_LINEAR */
     double alpha, beta;
 } dw_activate;
@@ -67,8 +81,10 @@ typedef struct dw_step {
 } dw_step;
 
 typedef struct dw_kernels {
+    ptrdiff_t vector_lanes;
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
+    void (*conv_line)(const dw_line *job);
     /* tile[i*tile_row + l] = x[at[l] + offset + i*step].  Whole vectors of the tile are written. */
     void (*gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset, ptrdiff_t step, void *tile,
                          ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
@@ -86,6 +102,9 @@ typedef struct dw_kernels {
     /* target[i*target_row + l] = a[i*a_row + l] + target[i*target_row + l] */
     void (*add_rows)(const void *a, ptrdiff_t a_row, void *target, ptrdiff_t target_row, ptrdiff_t rows, ptrdiff_t lanes);
     void (*conv_step)(const dw_step *job);
+    /* Rows of w cut in columns as conv_rows takes them: row k of column c at tile + (c*rows + k) vectors */
+    void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
+                          ptrdiff_t head);
 } dw_kernels;
 
 typedef struct dw_table {

@@ -147,3 +147,22 @@ static void V(sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff
     }
     V(leave)();
 }
+
+static void V(split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes, ptrdiff_t head)
+{
+    for (ptrdiff_t row = 0; row < rows; row++) {
+        const T *source = (const T *)w + row * w_row;
+        T *target = (T *)tile + row * LANES;
+        ptrdiff_t lane = 0;
+        if (head > 0) {
+            V(store)(target, V(load_tail)(source, head));
+            target += rows * LANES;
+            lane = head;
+        }
+        for (; lane + LANES <= lanes; lane += LANES, target += rows * LANES)
+            V(store)(target, V(load)(source + lane));
+        if (lane < lanes)
+            V(store)(target, V(load_tail)(source + lane, lanes - lane));
+    }
+    V(leave)();
+}

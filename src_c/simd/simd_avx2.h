@@ -9,6 +9,14 @@
 #endif
 
 enum { LANES_F32 = 8, LANES_F64 = 4 };
+#if defined(__GNUC__) || defined(__clang__)
+#define DW_HOLD(v) __asm__("" : "+x"(v))
+#else
+#define DW_HOLD(v) ((void)0)
+#endif
+#define DW_REGISTERS 16
+#define DW_MASKED_TAILS 1
+#define DW_STREAM_FENCE() _mm_sfence()
 typedef __m256 vec_f32;
 typedef __m256d vec_f64;
 typedef __m256 mask_f32;
@@ -26,6 +34,7 @@ static inline vec_f32 zero_f32(void) { return _mm256_setzero_ps(); }
 static inline vec_f32 set1_f32(float v) { return _mm256_set1_ps(v); }
 static inline vec_f32 load_f32(const float *p) { return _mm256_loadu_ps(p); }
 static inline void store_f32(float *p, vec_f32 v) { _mm256_storeu_ps(p, v); }
+static inline void stream_f32(float *p, vec_f32 v) { _mm256_stream_ps(p, v); }
 static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n)
 {
     return n < LANES_F32 ? _mm256_maskload_ps(p, tail_mask_f32(n)) : load_f32(p);
@@ -88,6 +97,7 @@ static inline vec_f64 zero_f64(void) { return _mm256_setzero_pd(); }
 static inline vec_f64 set1_f64(double v) { return _mm256_set1_pd(v); }
 static inline vec_f64 load_f64(const double *p) { return _mm256_loadu_pd(p); }
 static inline void store_f64(double *p, vec_f64 v) { _mm256_storeu_pd(p, v); }
+static inline void stream_f64(double *p, vec_f64 v) { _mm256_stream_pd(p, v); }
 static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n)
 {
     return n < LANES_F64 ? _mm256_maskload_pd(p, tail_mask_f64(n)) : load_f64(p);

@@ -9,6 +9,14 @@
 #endif
 
 enum { LANES_F32 = 16, LANES_F64 = 8 };
+#if defined(__GNUC__) || defined(__clang__)
+#define DW_HOLD(v) __asm__("" : "+v"(v))
+#else
+#define DW_HOLD(v) ((void)0)
+#endif
+#define DW_REGISTERS 32
+#define DW_MASKED_TAILS 1 /* a part of a vector loads as fast as a whole one */
+#define DW_STREAM_FENCE() _mm_sfence()
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
 typedef __mmask16 mask_f32;
@@ -21,6 +29,7 @@ static inline vec_f32 zero_f32(void) { return _mm512_setzero_ps(); }
 static inline vec_f32 set1_f32(float v) { return _mm512_set1_ps(v); }
 static inline vec_f32 load_f32(const float *p) { return _mm512_loadu_ps(p); }
 static inline void store_f32(float *p, vec_f32 v) { _mm512_storeu_ps(p, v); }
+static inline void stream_f32(float *p, vec_f32 v) { _mm512_stream_ps(p, v); }
 static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(tail_mask_f32(n), p); }
 static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, tail_mask_f32(n), v); }
 static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm512_mul_ps(a, b); }
@@ -82,6 +91,7 @@ static inline vec_f64 zero_f64(void) { return _mm512_setzero_pd(); }
 static inline vec_f64 set1_f64(double v) { return _mm512_set1_pd(v); }
 static inline vec_f64 load_f64(const double *p) { return _mm512_loadu_pd(p); }
 static inline void store_f64(double *p, vec_f64 v) { _mm512_storeu_pd(p, v); }
+static inline void stream_f64(double *p, vec_f64 v) { _mm512_stream_pd(p, v); }
 static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n) { return _mm512_maskz_loadu_pd(tail_mask_f64(n), p); }
 static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, tail_mask_f64(n), v); }
 static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm512_mul_pd(a, b); }

@@ -5,6 +5,14 @@
 #include <string.h>
 
 enum { LANES_F32 = 4, LANES_F64 = 2 };
+#if defined(__GNUC__) || defined(__clang__)
+#define DW_HOLD(v) __asm__("" : "+w"(v))
+#else
+#define DW_HOLD(v) ((void)0)
+#endif
+#define DW_REGISTERS 32
+#define DW_MASKED_TAILS 0
+#define DW_STREAM_FENCE() ((void)0)
 typedef float32x4_t vec_f32;
 typedef float64x2_t vec_f64;
 typedef uint32x4_t mask_f32;
@@ -14,6 +22,7 @@ static inline vec_f32 zero_f32(void) { return vdupq_n_f32(0); }
 static inline vec_f32 set1_f32(float v) { return vdupq_n_f32(v); }
 static inline vec_f32 load_f32(const float *p) { return vld1q_f32(p); }
 static inline void store_f32(float *p, vec_f32 v) { vst1q_f32(p, v); }
+static inline void stream_f32(float *p, vec_f32 v) { vst1q_f32(p, v); }
 static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n)
 {
     float t[4] = {0};
@@ -57,6 +66,7 @@ static inline vec_f64 zero_f64(void) { return vdupq_n_f64(0); }
 static inline vec_f64 set1_f64(double v) { return vdupq_n_f64(v); }
 static inline vec_f64 load_f64(const double *p) { return vld1q_f64(p); }
 static inline void store_f64(double *p, vec_f64 v) { vst1q_f64(p, v); }
+static inline void stream_f64(double *p, vec_f64 v) { vst1q_f64(p, v); }
 static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n)
 {
     double t[2] = {0};

@@ -4,6 +4,7 @@
  * vocabulary that every simd_*.h has, for each type:
  *
  *   zero set1 load store            unaligned, whole vectors
+ *   stream                          store past the caches, aligned; DW_STREAM_FENCE() makes such stores visible
  *   load_tail store_tail            the first n elements, 0 < n <= LANES, and no other; missing ones load as 0
  *   add sub mul div                 rounded once
  *   fma(a, b, c) fnma(a, b, c)      c + a*b and c - a*b, rounded once where the CPU can
@@ -30,6 +31,10 @@
 #endif
 
 enum { LANES_F32 = 4, LANES_F64 = 4 };
+#define DW_HOLD(v) ((void)0)
+#define DW_REGISTERS 16
+#define DW_MASKED_TAILS 0
+#define DW_STREAM_FENCE() ((void)0)
 
 /* c - a*b for a*b close to c.  In double, products of floats are exact. */
 static inline float scalar_fnma_exact_f32(float a, float b, float c) { return (float)((double)c - (double)a * b); }
@@ -85,6 +90,7 @@ static inline double scalar_fnma_exact_f64(double a, double b, double c)
     LANEWISE(S, set1_##S(T a), a)                                                                                    \
     LANEWISE(S, load_##S(const T *p), p[i])                                                                          \
     static inline void store_##S(T *p, vec_##S v) { memcpy(p, v.at, sizeof v.at); }                                  \
+    static inline void stream_##S(T *p, vec_##S v) { store_##S(p, v); }                                              \
     static inline vec_##S load_tail_##S(const T *p, ptrdiff_t n)                                                     \
     {                                                                                                                \
         vec_##S v = zero_##S();                                                                                      \

@@ -5,6 +5,14 @@
 #include <string.h>
 
 enum { LANES_F32 = 4, LANES_F64 = 2 };
+#if defined(__GNUC__) || defined(__clang__)
+#define DW_HOLD(v) __asm__("" : "+x"(v))
+#else
+#define DW_HOLD(v) ((void)0)
+#endif
+#define DW_REGISTERS 16
+#define DW_MASKED_TAILS 0
+#define DW_STREAM_FENCE() _mm_sfence()
 typedef __m128 vec_f32;
 typedef __m128d vec_f64;
 typedef __m128 mask_f32;
@@ -14,6 +22,7 @@ static inline vec_f32 zero_f32(void) { return _mm_setzero_ps(); }
 static inline vec_f32 set1_f32(float v) { return _mm_set1_ps(v); }
 static inline vec_f32 load_f32(const float *p) { return _mm_loadu_ps(p); }
 static inline void store_f32(float *p, vec_f32 v) { _mm_storeu_ps(p, v); }
+static inline void stream_f32(float *p, vec_f32 v) { _mm_stream_ps(p, v); }
 static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n)
 {
     float t[4] = {0};
@@ -67,6 +76,7 @@ static inline vec_f64 zero_f64(void) { return _mm_setzero_pd(); }
 static inline vec_f64 set1_f64(double v) { return _mm_set1_pd(v); }
 static inline vec_f64 load_f64(const double *p) { return _mm_loadu_pd(p); }
 static inline void store_f64(double *p, vec_f64 v) { _mm_storeu_pd(p, v); }
+static inline void stream_f64(double *p, vec_f64 v) { _mm_stream_pd(p, v); }
 static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n)
 {
     double t[2] = {0};

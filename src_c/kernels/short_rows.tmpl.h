@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The micro-kernel for few taps: their number is known to the compiler, so that a block of rows is one straight line
+ * of loads, multiply-adds and stores, at the speed of memory.  Whole vectors, whole blocks and taps inside the input
+ * only; conv_rows does the rest.  The order of the additions is that of conv_rows. */
+
+/* R rows of one vector of lanes from element i of x.  SHARED: row r at tap k is input row r + k. */
+DW_INLINE void V(short_column)(const dw_rows *job, size_t i, const T *w, VEC start, T *y, const int R, const int TAPS,
+                               const int SHARED, const int STREAM)
+{
+    const T *x = job->x;
+    const size_t x_row = job->x_row, x_tap = job->x_tap;
+    const ptrdiff_t w_tap = job->w_tap, y_row = job->y_row;
+    VEC acc[8], weight[8];
+    DW_UNROLL
+    for (int r = 0; r < R; r++)
+        acc[r] = start;
+    DW_UNROLL
+    for (int k = 0; k < TAPS; k++)
+        weight[k] = V(load)(w + k * w_tap);
+    if (SHARED) {
+        DW_UNROLL
+        for (int row = 0; row < R - 1 + TAPS; row++, i += x_tap) {
+            DW_OPAQUE(i);
+            VEC value = V(load)(x + (ptrdiff_t)i);
+            DW_HOLD(value);
+            DW_UNROLL
+            for (int k = 0; k < TAPS; k++)
+                if (row >= k && row - k < R)
+                    acc[row - k] = V(fma)(value, weight[k], acc[row - k]);
+        }
+    } else {
+        DW_UNROLL
+        for (int k = 0; k < TAPS; k++, i += x_tap) {
+            size_t at = i;
+            DW_UNROLL
+            for (int r = 0; r < R; r++, at += x_row) {
+                DW_OPAQUE(at);
+                acc[r] = V(fma)(V(load)(x + (ptrdiff_t)at), weight[k], acc[r]);
+            }
+        }
+    }
+    DW_UNROLL
+    for (int r = 0; r < R; r++)
+        if (STREAM)
+            V(stream)(y + r * y_row, acc[r]);
+        else
+            V(store)(y + r * y_row, acc[r]);
+}
+
+DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, const int SHARED, const int STREAM)
+{
+    const T *const init = job->init;
+    const ptrdiff_t lanes = job->lanes, w_column = job->w_column;
+    for (ptrdiff_t row = 0; row < job->rows; row += R) {
+        const size_t i = job->x_at + (size_t)row * job->x_row;
+        const T *w = job->w;
+        T *y = (T *)job->y + row * job->y_row;
+        for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column)
+            V(short_column)(job, i + (size_t)lane, w, init ? V(load)(init + lane) : V(zero)(), y + lane, R, TAPS, SHARED,
+                            STREAM);
+    }
+}
+
+#define DW_SHORT(TAPS)                                                                                              \
+    static void V(short_rows_##TAPS)(const dw_rows *job)                                                            \
+    {                                                                                                               \
+        if (job->x_row != job->x_tap)                                                                               \
+            V(short_blocks)(job, 8, TAPS, 0, 0);                                                                    \
+        else if (job->stream)                                                                                       \
+            V(short_blocks)(job, 8, TAPS, 1, 1);                                                                    \
+        else                                                                                                        \
+            V(short_blocks)(job, 8, TAPS, 1, 0);                                                                    \
+    }
+/* Four rows, where that is better (dw_rows.block). */
+#define DW_SHORT_FOUR(TAPS)                                                                                         \
+    static void V(short_rows_four_##TAPS)(const dw_rows *job)                                                       \
+    {                                                                                                               \
+        if (job->stream)                                                                                            \
+            V(short_blocks)(job, 4, TAPS, 1, 1);                                                                    \
+        else                                                                                                        \
+            V(short_blocks)(job, 4, TAPS, 1, 0);                                                                    \
+    }
+DW_SHORT(2)
+DW_SHORT(3)
+DW_SHORT(4)
+DW_SHORT(5)
+DW_SHORT(6)
+DW_SHORT(7)
+DW_SHORT(8)
+DW_SHORT_FOUR(2)
+DW_SHORT_FOUR(3)
+DW_SHORT_FOUR(4)
+DW_SHORT_FOUR(5)
+#undef DW_SHORT
+#undef DW_SHORT_FOUR
+
+/* The kernel for so many taps and the rows it takes at a time, or NULL. */
+static void (*V(short_kernel)(const dw_rows *job, ptrdiff_t *rows))(const dw_rows *)
+{
+    static void (*const eight[])(const dw_rows *) = {V(short_rows_2), V(short_rows_3), V(short_rows_4), V(short_rows_5),
+                                                     V(short_rows_6), V(short_rows_7), V(short_rows_8)};
+    static void (*const four[])(const dw_rows *) = {V(short_rows_four_2), V(short_rows_four_3), V(short_rows_four_4),
+                                                    V(short_rows_four_5)};
+    const ptrdiff_t taps = job->taps;
+    if (taps < 2 || taps > 8 || job->clip || (job->init && job->init_row != 0))
+        return NULL;
+    if (job->block == 4 && job->x_row == job->x_tap && taps <= 5) {
+        *rows = 4;
+        return four[taps - 2];
+    }
+    *rows = 8;
+    return eight[taps - 2];
+}
+
+/* Steps are lanes, and the weights stay in registers from the first step to the last. */
+DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int STREAM)
+{
+    const T *x = job->x, *const w = job->w;
+    T *y = job->y;
+    const ptrdiff_t tap = job->x_tap, steps = job->steps;
+    const VEC start = job->init ? V(set1)(*(const T *)job->init) : V(zero)();
+    VEC weight[8];
+    (void)x, (void)w, (void)tap, (void)weight;
+    DW_UNROLL
+    for (int k = 0; k < TAPS; k++)
+        weight[k] = V(set1)(w[k * job->w_tap]);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= steps; i += LANES) {
+        VEC acc = start;
+        DW_UNROLL
+        for (int k = 0; k < TAPS; k++)
+            acc = V(fma)(V(load)(x + i + k * tap), weight[k], acc);
+        if (STREAM)
+            V(stream)(y + i, acc);
+        else
+            V(store)(y + i, acc);
+    }
+    if (i < steps) {
+        VEC acc = start;
+        DW_UNROLL
+        for (int k = 0; k < TAPS; k++)
+            acc = V(fma)(V(load_tail)(x + i + k * tap, steps - i), weight[k], acc);
+        V(store_tail)(y + i, acc, steps - i);
+    }
+}
+
+#define DW_LINE(TAPS)                                                                                           \
+    case TAPS:                                                                                                      \
+        if (job->stream)                                                                                            \
+            V(short_line)(job, TAPS, 1);                                                                        \
+        else                                                                                                        \
+            V(short_line)(job, TAPS, 0);                                                                        \
+        break;
+
+static void V(conv_line)(const dw_line *job)
+{
+    switch (job->taps) {
+        DW_LINE(0)
+        DW_LINE(1)
+        DW_LINE(2)
+        DW_LINE(3)
+        DW_LINE(4)
+        DW_LINE(5)
+        DW_LINE(6)
+        DW_LINE(7)
+        DW_LINE(8)
+    }
+    if (job->stream)
+        DW_STREAM_FENCE();
+    V(leave)();
+}
+#undef DW_LINE
