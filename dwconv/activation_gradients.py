@@ -80,6 +80,14 @@ def get(activation: Callable | None) -> Gradient:
     return functools.partial(_elementwise, derivative)
 
 
+def in_place(activation: Callable | None, z: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """``get(activation)(z, dy)``, which may be in the memory of `z`."""
+    gradient = get(activation)
+    if getattr(gradient, "func", None) is _compiled:
+        return gradient(z, dy, out=z)
+    return gradient(z, dy)
+
+
 def _by_attribute(activation: Callable, z: np.ndarray, dy: np.ndarray) -> np.ndarray:
     dz = np.asarray(activation.gradient(z, dy))
     if dz.shape != z.shape:
@@ -106,8 +114,10 @@ def _elementwise(
     return dz
 
 
-def _compiled(kind: int, z: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    dz = np.empty(z.shape, z.dtype)
+def _compiled(
+    kind: int, z: np.ndarray, dy: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    dz = np.empty(z.shape, z.dtype) if out is None else out
     flat_z, flat_dy = (np.ascontiguousarray(a, z.dtype).reshape(-1) for a in (z, dy))
     activation_backward(kind, flat_z, flat_dy, dz.reshape(-1), get_num_threads())
     return dz

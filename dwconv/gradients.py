@@ -3,12 +3,24 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy import empty, ndarray
+from collections.abc import Callable
 
+import numpy as np
+from numpy import ndarray
+
+from dwconv import activation_gradients, activations
 from dwconv._core import Plan, backward_input, backward_weight
-from dwconv.arrays import FLOAT64, as_array, check_dtype, contiguous, empty_array, native, row_strides
-from dwconv.functional import _arrays, _holds, _problem
+from dwconv.arrays import (
+    FLOAT64,
+    as_array,
+    check_dtype,
+    check_out,
+    contiguous,
+    empty_array,
+    native,
+    row_strides,
+)
+from dwconv.functional import _arrays, _holds, _problem, depthwise_conv1d
 from dwconv.threads import checked_thread_count, get_num_threads
 
 __all__ = ["depthwise_conv1d_backward"]
@@ -30,6 +42,9 @@ def depthwise_conv1d_backward(
     dilation_rate: int = 1,
     data_format: str = "channels_last",
     needs: tuple[bool, bool, bool] = (True, True, True),
+    bias: object = None,
+    activation: str | Callable | None = None,
+    out: Gradients = (None, None, None),
     num_threads: int | None = None,
     lengths: object = None,
     cu_seqlens: object = None,
@@ -43,8 +58,8 @@ def depthwise_conv1d_backward(
         dkernel[k, c, m] = sum_b sum_i x[b, i*strides + k*dilation_rate - left, c] * dy[b, i, c*M + m]
         dbias[c*M + m]   = sum_b sum_i dy[b, i, c*M + m]
 
-    Padding is absent here too: an infinite gradient does not meet padding zeros.  An activation is the caller's: `dy`
-    is the gradient of the convolution's output, before the activation.
+    Padding is absent here too: an infinite gradient does not meet padding zeros.  With an activation, `dy` is the
+    gradient of ``activation(y)`` and is multiplied by its derivative first, for which y is computed again.
 
     Parameters
     ----------
@@ -57,6 +72,13 @@ def depthwise_conv1d_backward(
         Those of the forward pass; see :func:`dwconv.depthwise_conv1d`.
     needs : (bool, bool, bool)
         Which of the three gradients to compute.
+    bias : array of shape (channels * depth_multiplier,), optional
+        That of the forward pass; it matters to an activation only.
+    activation : str, callable or None
+        That of the forward pass; :mod:`dwconv.activation_gradients` says which have a known gradient.
+    out : (ndarray or None, ndarray or None, ndarray or None)
+        Where to put the gradients: C-contiguous arrays of exact shape and dtype, writable and apart from all others;
+        None for new ones.
     num_threads : int, optional
         Most threads to use; see :mod:`dwconv.threads`.
     lengths, cu_seqlens, seq_idx : array of int, optional
@@ -66,8 +88,8 @@ def depthwise_conv1d_backward(
     Returns
     -------
     dx, dkernel, dbias : ndarray or None
-        Of the shapes of x and kernel, and (channels * depth_multiplier,), in ``numpy.result_type`` of the arrays; new
-        C-contiguous arrays, None where not needed.  Sums without terms are zero.
+        Of the shapes of x and kernel, and (channels * depth_multiplier,), in ``numpy.result_type`` of the arrays;
+        C-contiguous, None where not needed.  Sums without terms are zero.
 
     Raises
     ------
@@ -98,6 +120,11 @@ def depthwise_conv1d_backward(
     if not (lengths is cu_seqlens is seq_idx is None):
         from dwconv.sequences import sequence_gradients
 
+        if activation is not None or any(array is not None for array in out):
+            raise ValueError(
+                "`activation` and `out` do not go with sequences of different lengths, "
+                f"received activation={activation!r}, out={_described(out)}"
+            )
         return sequence_gradients(
             x, kernel, dy, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
             needs=_checked_needs(needs), num_threads=num_threads, lengths=lengths, cu_seqlens=cu_seqlens,
@@ -109,6 +136,8 @@ def depthwise_conv1d_backward(
         type(x) is type(kernel) is type(dy) is ndarray
         and type(strides) is type(dilation_rate) is int
         and type(padding) is str
+        and activation is None
+        and bias is None
     ):
         key = (x.shape, kernel.shape, x.dtype.char, strides, padding, dilation_rate, data_format)
         try:
@@ -119,15 +148,17 @@ def depthwise_conv1d_backward(
             wanted = _checked_needs(needs)
             threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
             try:
-                return _execute(call[0], call[0], x, kernel, dy, call[1], wanted, threads)
-            except (ValueError, BufferError, MemoryError):
+                if dy.shape == call[0].out_shape:
+                    results = _results(out, wanted, (x, kernel, dy), x.shape, kernel.shape, call[1])
+                    return _execute(call[0], call[0], x, kernel, dy, results, threads)
+            except (ValueError, TypeError, BufferError, MemoryError):
                 pass
 
     wanted = _checked_needs(needs)
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-    x, kernel, dy = as_array(x, "input"), as_array(kernel, "kernel"), as_array(dy, "dy")
+    given = x, kernel, dy = as_array(x, "input"), as_array(kernel, "kernel"), as_array(dy, "dy")
     check_dtype(dy, "dy")
-    x, kernel, _, dtype = _arrays(x, kernel, None)
+    x, kernel, bias, dtype = _arrays(x, kernel, None if bias is None else as_array(bias, "bias"))
     if dy.dtype.itemsize == 8 and dtype != FLOAT64:
         dtype = FLOAT64
         x, kernel = native(x, dtype, "input"), native(kernel, dtype, "kernel")
@@ -136,13 +167,21 @@ def depthwise_conv1d_backward(
     plan = Plan(**problem)
     if dy.shape != plan.out_shape:
         raise ValueError(f"`dy` must have the shape of the output, {plan.out_shape}, received dy.shape={dy.shape}")
+    results = _results(out, wanted, given, x.shape, kernel.shape, dtype)
     kernel = contiguous(kernel, "kernel")
     x, x_strides = _walkable(x, "input")
+    function = activations.get(activation)
+    if function is not activations.linear:
+        z = depthwise_conv1d(
+            x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+            num_threads=threads, method="direct",
+        )  # fmt: skip
+        dy = activation_gradients.in_place(function, z, dy)
     dy, dy_strides = _walkable(dy, "dy")
     packed = x_strides == dy_strides == (0, 0)
     plan_dx = plan if packed else Plan(**problem, y_strides=dy_strides)
     plan_dkernel = plan if packed else Plan(**problem, x_strides=x_strides, y_strides=dy_strides)
-    gradients = _execute(plan_dx, plan_dkernel, x, kernel, dy, dtype, wanted, threads)
+    gradients = _execute(plan_dx, plan_dkernel, x, kernel, dy, results, threads)
     if key is not None and packed:
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
@@ -150,16 +189,34 @@ def depthwise_conv1d_backward(
     return gradients
 
 
-def _execute(plan_dx, plan_dkernel, x, kernel, dy, dtype, wanted, threads) -> Gradients:
-    need_dx, need_dkernel, need_dbias = wanted
-    dx = empty_array(x.shape, dtype, "the gradient of the input") if need_dx else None
-    dkernel = empty(kernel.shape, dtype) if need_dkernel else None
-    dbias = empty(kernel.shape[1] * kernel.shape[2], dtype) if need_dbias else None
-    if need_dx:
+def _results(out, wanted, inputs, x_shape, kernel_shape, dtype) -> Gradients:
+    """Arrays for the gradients that are wanted: those of the caller, once they have been looked at, or new ones."""
+    if not isinstance(out, (tuple, list)) or len(out) != 3:
+        raise TypeError(f"`out` must hold three arrays or None (input, kernel, bias), received out={_described(out)}")
+    shapes = x_shape, kernel_shape, (kernel_shape[1] * kernel_shape[2],)
+    results = []
+    for array, need, shape, name in zip(out, wanted, shapes, ("input", "kernel", "bias"), strict=True):
+        if array is None or not need:
+            array = empty_array(shape, dtype, f"the gradient of the {name}") if need else None
+        else:
+            check_out(array, shape, dtype, (*inputs, *results))
+            if not (array.flags.c_contiguous and array.flags.aligned):
+                raise ValueError(f"`out` must hold C-contiguous, aligned arrays, received strides={array.strides}")
+        results.append(array)
+    return tuple(results)
+
+
+def _described(value) -> str:
+    return type(value).__name__ if not isinstance(value, (tuple, list)) else f"{len(value)} of them"
+
+
+def _execute(plan_dx, plan_dkernel, x, kernel, dy, results, threads) -> Gradients:
+    dx, dkernel, dbias = results
+    if dx is not None:
         backward_input(plan_dx, dy, kernel, dx, threads)
-    if need_dkernel or need_dbias:
+    if dkernel is not None or dbias is not None:
         backward_weight(plan_dkernel, x, dy, dkernel, dbias, threads)
-    return dx, dkernel, dbias
+    return results
 
 
 def _walkable(array, name):

@@ -322,6 +322,55 @@ def test_inputs_stay_as_they_are_and_results_are_new():
         assert not any(np.shares_memory(a, other) for other in (b, *arrays))
 
 
+@pytest.mark.parametrize("data_format", LAYOUTS)
+@pytest.mark.parametrize("activation", ["silu", "tanh", "relu", "gelu", "softmax", "linear"])
+def test_activation(activation, data_format):
+    case = Case(30, 5, 4, padding="same", data_format=data_format, dtype="float64", multiplier=2)
+    x, kernel, dy = (a / 9 for a in integers(case))
+    bias = np.linspace(-1, 1, 10)
+    z = depthwise_conv1d(x, kernel, bias, method="direct", **case.options)
+    dz = dwconv.activation_gradients.get(dwconv.activations.get(activation))(z, dy)
+    right = depthwise_conv1d_backward(x, kernel, dz, **case.options)
+    got = depthwise_conv1d_backward(
+        x, kernel, dy, bias=bias, activation=activation, **case.options
+    )
+    for a, b in zip(got, right, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_out():
+    for _ in range(2):
+        out = tuple(np.full_like(right, np.nan) for right in RIGHT)
+        got = depthwise_conv1d_backward(X, KERNEL, DY, out=out)
+        assert all(a is b for a, b in zip(got, out, strict=True))
+        assert_right(got)
+        dkernel = np.full_like(KERNEL, np.nan)
+        got = depthwise_conv1d_backward(X, KERNEL, DY, out=[None, dkernel, None])
+        assert got[1] is dkernel
+        assert_right(got)
+    unused = np.ones_like(X)
+    depthwise_conv1d_backward(X, KERNEL, DY, out=(unused, None, None), needs=(False, True, True))
+    assert (unused == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "out"),
+    [
+        (TypeError, ["`out`", "three arrays"], np.empty(3)),
+        (TypeError, ["`out`", "three arrays"], None),
+        (TypeError, ["`out`", "three arrays"], (None, None)),
+        (TypeError, ["`out`", "list"], ([], None, None)),
+        (ValueError, ["`out`", "dtype", "float64"], (X.astype("f8"), None, None)),
+        (ValueError, ["`out`", "shape", (3, 4, 2)], (None, KERNEL[:2].copy(), None)),
+        (ValueError, ["`out`", "contiguous"], (np.asfortranarray(X), None, None)),
+        (ValueError, ["`out`", "overlap"], (X, None, None)),
+        (ValueError, ["`out`", "writable"], (np.broadcast_to(np.float32(0), X.shape), None, None)),
+    ],
+)
+def test_out_must_be_arrays_for_the_results(error, words, out):
+    rejects(error, words, X, KERNEL, DY, out=out)
+
+
 def test_it_is_exported_lazily():
     assert dwconv.depthwise_conv1d_backward is depthwise_conv1d_backward
     assert "depthwise_conv1d_backward" in dwconv.__all__
