@@ -381,7 +381,9 @@ static cuts cut(const dw_plan *plan, int64_t taps, int max_threads)
     cuts c = {.side = 1, .groups = 1};
     c.in_place = p->layout == DWCONV_CHANNELS_LAST && p->depth_multiplier == 1 && taps <= DW_DIRECT_TAPS
                  && p->channels * plan->item_bytes >= DW_ALIGN;
-    const int64_t lanes = (c.in_place ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_PANEL_BYTES) / plan->item_bytes;
+    const int64_t row_bytes = c.in_place ? DW_GRADIENT_ROW_BYTES
+                              : taps <= DW_DIRECT_TAPS ? DW_GRADIENT_NARROW_BYTES : DW_GRADIENT_PANEL_BYTES;
+    const int64_t lanes = row_bytes / plan->item_bytes;
     c.chunk_steps = dw_ceil_div(p->out_steps, dw_ceil_div(p->out_steps, DW_CHUNK_STEPS));
     c.chunks = dw_ceil_div(p->out_steps, c.chunk_steps);
     c.units = c.chunks * p->batch;

@@ -38,6 +38,7 @@ enum {
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
     DW_GRADIENT_PANEL_BYTES = 128,
+    DW_GRADIENT_NARROW_BYTES = 64, /* the same for few taps: longer blocks, so that memory is read in longer runs */
     DW_GRADIENT_ROW_BYTES = 2048, /* the same in place, where rows are read along */
     DW_GRADIENT_ROW_BLOCK = 8,
     DW_GRADIENT_X_BYTES = 24 * 1024,

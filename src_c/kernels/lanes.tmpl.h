@@ -128,13 +128,16 @@ static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrd
 /* M is a constant, so that the compiler can turn this into shuffles. */
 DW_INLINE void V(sum_neighbours)(T *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, const ptrdiff_t M)
 {
-    for (ptrdiff_t row = 0; row < rows; row++, tile += tile_row)
+    for (ptrdiff_t row = 0; row < rows; row++, tile += tile_row) {
+        T sums[DW_MAX_PANEL_LANES]; /* apart from the tile, so that the compiler may add many at once */
         for (ptrdiff_t g = 0; g < groups; g++) {
-            T sum = tile[g * M];
+            sums[g] = tile[g * M];
             for (ptrdiff_t m = 1; m < M; m++)
-                sum += tile[g * M + m];
-            tile[g] = sum;
+                sums[g] += tile[g * M + m];
         }
+        for (ptrdiff_t g = 0; g < groups; g++)
+            tile[g] = sums[g];
+    }
 }
 
 static void V(sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum)

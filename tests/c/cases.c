@@ -263,6 +263,19 @@ void arrays_clear_y(arrays *a, const test_case *c, int at_end)
     arena_place(&a->y, (size_t)s.y_elements * s.item, at_end);
 }
 
+void arrays_fill_dy(arrays *a, const test_case *c, int at_end)
+{
+    const shape s = shape_of(&c->problem);
+    rng r = {c->seed ^ UINT64_C(0xd1)};
+    unsigned char *dy = arena_place(&a->y, (size_t)s.y_elements * s.item, at_end);
+    for (int64_t b = 0; s.y_elements && b < c->problem.batch; b++)
+        for (int64_t row = 0; row < s.y_rows; row++)
+            for (int64_t i = 0; i < s.y_row_length; i++)
+                put(dy, c->problem.dtype, b * s.y_batch + row * s.y_row + i,
+                    random_value(&r, c->values, c->problem.dtype));
+    arena_make_read_only(&a->y);
+}
+
 int arrays_are_intact(const arrays *a, const test_case *c)
 {
     const shape s = shape_of(&c->problem);

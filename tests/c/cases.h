@@ -57,6 +57,9 @@ void arrays_fill(arrays *a, const test_case *c, int at_end);
 /* Places y anew, all pattern. */
 void arrays_clear_y(arrays *a, const test_case *c, int at_end);
 
+/* The same, filled with a gradient of y and write-protected; the gaps hold the pattern. */
+void arrays_fill_dy(arrays *a, const test_case *c, int at_end);
+
 /* Element number i of an array of the case's dtype. */
 double element_of(const void *array, int32_t dtype, int64_t i);
 
