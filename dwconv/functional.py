@@ -7,13 +7,14 @@ from collections.abc import Callable
 from operator import index
 
 import numpy as np
-from numpy import empty, ndarray
+from numpy import ndarray
 
 from dwconv import activations
 from dwconv._core import Plan
 from dwconv.arrays import (
     FLOAT32,
     FLOAT64,
+    aligned_empty,
     as_array,
     check_allocation,
     check_dtype,
@@ -180,7 +181,7 @@ def depthwise_conv1d(
         ):
             threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
             try:
-                y = empty(call[0].out_shape, call[2]) if out is None else out
+                y = aligned_empty(call[0].out_shape, call[2], call[3]) if out is None else out
                 call[0].forward(x, kernel, bias, y, call[1], threads)
                 return y
             except (ValueError, BufferError, MemoryError):
@@ -222,7 +223,7 @@ def depthwise_conv1d(
     elif key is not None and not by_fft and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
-        _calls[key] = (plan, fused, dtype)
+        _calls[key] = (plan, fused, dtype, y.nbytes)
     if out is None:
         return y
     if not in_place:

@@ -11,5 +11,8 @@
 #define DW_NAME "scalar"
 #define DW_FEATURES 0
 #define DW_HAS_FMA SCALAR_HAS_FMA
+#if defined(__GNUC__) && !defined(__clang__)
+#define DW_UNROLL _Pragma("GCC unroll 1") /* half the time to compile; these kernels are for want of better ones */
+#endif
 #include "../kernels/instantiate.h"
 

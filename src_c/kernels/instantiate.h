@@ -10,7 +10,7 @@
 #define DW_ASSUME(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #if defined(__clang__)
 #define DW_UNROLL _Pragma("clang loop unroll(full)")
-#else
+#elif !defined(DW_UNROLL)
 #define DW_UNROLL _Pragma("GCC unroll 32")
 #endif
 #else
