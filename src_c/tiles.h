@@ -16,7 +16,7 @@ enum {
     /* Panel tiles, in bytes; together with the bias row at most 64 KiB for each worker. */
     DW_X_TILE_BYTES = 32 * 1024,
     DW_W_TILE_BYTES = 20 * 1024,
-    DW_Y_TILE_BYTES = 11 * 1024 + 768,
+    DW_Y_TILE_BYTES = 11 * 1024,
     DW_BIAS_TILE_BYTES = 256,
     DW_WORKSPACE_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES + DW_Y_TILE_BYTES + DW_BIAS_TILE_BYTES,
 
