@@ -2,11 +2,15 @@
  *
  * Every size that was chosen by measurement, and the measurement.  None of them changes a result.
  *
- * Share of the FMA peak of conv_rows inside one core (Zen 4, AVX-512, float32, eight rows by four taps):
- *                                        K = 3     4     7    15    31    63
- *   packed rows of 64 lanes               0.49  0.60  0.77  0.92  0.96  0.97
- *   rows of 512 channels, in place        0.36  0.41  0.48  0.47  0.41  0.43
- * Rows a power of two apart fall on a few sets of the first-level cache, hence the panels. */
+ * Share of the FMA peak inside one core (Zen 4, AVX-512, float32, blocks of four taps):
+ *                                                     K = 3     4     7    15    31    63
+ *   packed rows of 64 lanes, 8 at a time               0.49  0.60  0.77  0.92  0.96  0.97
+ *   256 channels in place, weights packed, 8           0.62  0.80  0.84  0.94  0.97  0.98
+ *   512 channels in place, weights in place, 8         0.36  0.41  0.48  0.47  0.41  0.43
+ *   512 channels in place, weights packed, 8           0.43  0.54  0.66  0.79  0.88  0.89
+ *                                         12           0.35  0.44  0.62  0.78  0.92  0.92
+ *   1024 channels in place, weights packed, 8          0.24  0.28  0.37  0.44  0.41  0.41
+ * Rows 2 KB apart fall on two sets of the first-level cache, 16 lines; rows 4 KB apart on one, hence the panels. */
 #ifndef DWCONV_TILES_H
 #define DWCONV_TILES_H
 
@@ -24,7 +28,7 @@ enum {
     DW_LONG_KERNEL = 64,        /* more taps than this: panels half as wide, so that more rows fit */
     DW_MAX_PANEL_LANES = 64,
 
-    DW_DIRECT_TAPS = 8,         /* up to here packing costs more than it saves (K = 7, C = 512: 117 against 146 us) */
+    DW_DIRECT_TAPS = 8,         /* up to here packing x costs more than it saves, however the rows lie */
     DW_DIRECT_ROW_BYTES = 512,  /* rows this close together need no packing */
     DW_DIRECT_MOST_TAPS = 384,  /* the weights of two vectors of channels must fit the tiles */
     DW_FLAT_TAPS = 8,           /* channels_first: lanes of time up to here, lanes of channels above */
@@ -32,7 +36,8 @@ enum {
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
     DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
     DW_PACK_ROWS = 32,          /* fewer rows than this are not worth a copy of the weights */
-    DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches */
+    DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;
+                                 * 6 MB: 54 against 55) */
     DW_ACTIVATE_BYTES = 16 * 1024, /* rows convolved before the activation passes over them */
 
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
