@@ -46,7 +46,7 @@ class StreamCase:
     dtype: str = "float32"
     bias: bool = True
     activation: str | None = None
-    isa: str = _core.isa_names()[0]
+    isa: str = _core.default_isa()
     seed: int = 0
 
     @property
