@@ -11,7 +11,7 @@
 #define DW_NAME "scalar"
 #define DW_FEATURES 0
 #define DW_HAS_FMA SCALAR_HAS_FMA
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && !defined(DW_UNROLL)
 #define DW_UNROLL _Pragma("GCC unroll 1") /* half the time to compile; these kernels are for want of better ones */
 #endif
 #include "../kernels/instantiate.h"
