@@ -81,7 +81,7 @@ static void walk_band(const band *s)
     const dwconv_problem *p = &plan->problem;
     for (int64_t phase = 0; phase < s->region->phases; phase++) {
         const dw_walk walk = dw_walk_of(plan, s->region, phase);
-        const int64_t block = rows_at_a_time(p->kernel_size, walk.advance * plan->x.step * plan->item_bytes);
+        const int64_t block = rows_at_a_time(p->kernel_size, dw_row_bytes(plan, walk.advance));
         /* Rows to convolve before the activation passes over them. */
         const int64_t bytes = s->lanes * plan->item_bytes * block;
         const int64_t cached = dw_max((s->tile ? RESULT_BYTES : DW_ACTIVATE_BYTES) / bytes, 1) * block;

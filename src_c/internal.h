@@ -144,6 +144,13 @@ static inline int64_t dw_cache_lines(int64_t row_bytes)
     return 8 * sets;
 }
 
+/* Bytes between input rows so many steps apart; of rows further apart than anything real, some such number. */
+static inline int64_t dw_row_bytes(const dw_plan *plan, int64_t steps)
+{
+    const int64_t most = INT64_C(1) << 40, step = dw_max(plan->x.step, 1);
+    return dw_min(steps, most / step) * plan->x.step * plan->item_bytes;
+}
+
 /* Whether results should be written past the caches, because they would not stay there anyway. */
 static inline bool dw_output_is_large(const dw_plan *plan)
 {

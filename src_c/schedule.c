@@ -103,7 +103,7 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
 static bool rows_fit(const dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
-    const int64_t row_bytes = p->dilation * plan->x.step * plan->item_bytes;
+    const int64_t row_bytes = dw_row_bytes(plan, p->dilation);
     if (p->kernel_size > DW_DIRECT_MOST_TAPS || p->stride > 2)
         return false;
     return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
