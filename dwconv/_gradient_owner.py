@@ -10,6 +10,10 @@ from dwconv._pullback import Pullback, call_with_pullback, unknown_gradient
 from dwconv.variable import assign_all
 
 
+# What a training call leaves in a layer: the way back, and memory for the next one.
+CALL_ATTRIBUTES = ("_pullback", "_input_memory")
+
+
 class UnknownGradientError(TypeError):
     """The gradient of a layer is not known."""
 
@@ -57,7 +61,7 @@ class GradientOwner:
         array = input_array(inputs, self._compute_type, self.autocast)
         self._check_input_shape(array.shape)
         with self._collecting_losses() as losses:
-            y, pullback = call_with_pullback(self, np.array(array, order="C"))
+            y, pullback = call_with_pullback(self, array)
             if self.activity_regularizer is not None:
                 losses.append(self._activity_loss(y))
         return y, pullback
@@ -118,7 +122,7 @@ class GradientOwner:
 
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles do not remember the call."""
-        return {key: value for key, value in self.__dict__.items() if key != "_pullback"}
+        return {key: value for key, value in self.__dict__.items() if key not in CALL_ATTRIBUTES}
 
     def _training_call(self, inputs: np.ndarray) -> tuple[np.ndarray, Callable]:
         """`vjp`, unless a subclass has made it one of another `call`."""

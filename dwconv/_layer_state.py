@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from dwconv._arguments import input_shape_tuple
 from dwconv._base_layer import Layer
+from dwconv._gradient_owner import CALL_ATTRIBUTES
 from dwconv._layer_config import OBJECT_KEYS, PLAIN_KEYS
 from dwconv.variable import Variable, WeightGroup
 
@@ -46,7 +47,8 @@ def checked_state(layer_class: type[Layer], state: Mapping[str, object]) -> dict
         checked = {key: layer.__dict__[key] for key in _CHECKED_ATTRIBUTES}
         layer.__dict__.update(state)
         layer.__dict__.update(checked)
-        layer.__dict__.pop("_pullback", None)  # no copy remembers a training call
+        for name in CALL_ATTRIBUTES:
+            layer.__dict__.pop(name, None)  # no copy remembers a training call
         _check_weights(layer)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(

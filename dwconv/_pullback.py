@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A training call of `DepthwiseConv1D`: forwards, and what it takes to go back later."""
 
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 
-from dwconv import activation_gradients
+from dwconv import activation_gradients, activations
 from dwconv._checks import describe
-from dwconv.arrays import as_array
+from dwconv.arrays import as_array, empty_array
 from dwconv.functional import depthwise_conv1d
-from dwconv.fused import LINEAR, split_activation
 from dwconv.gradients import depthwise_conv1d_backward
 from dwconv.regularizers import Regularizer
 
@@ -21,7 +21,7 @@ def call_with_pullback(layer, inputs: np.ndarray) -> tuple[np.ndarray, "Pullback
     ----------
     layer : DepthwiseConv1D
     inputs : numpy.ndarray
-        Of the compute dtype, and nobody else's: they are kept.
+        Of the compute dtype.
     """
     arrays = layer._weight_group.arrays  # read once: other threads may replace it meanwhile
     options = {
@@ -32,10 +32,30 @@ def call_with_pullback(layer, inputs: np.ndarray) -> tuple[np.ndarray, "Pullback
     }
     kernel = arrays[layer._kernel.index]
     bias = None if layer._bias is None else arrays[layer._bias.index]
-    z = depthwise_conv1d(inputs, kernel, bias, **options, method="direct")
     activation = layer.activation
-    y = _activated(activation, z, layer.data_format)
-    return y, Pullback(layer, arrays, options, activation, inputs, z, y)
+    # New memory costs more than the copy: the system hands it out page by page, filled with zeros.
+    # So that of the last call is taken, if no pullback needs it any more.
+    spare = layer.__dict__.pop("_input_memory", None)
+    try:
+        memory = _copied(inputs, spare)
+        y = np.asarray(
+            depthwise_conv1d(memory, kernel, bias, **options, activation=activation, method="direct")
+        )
+        pullback = Pullback(layer, arrays, options, activation, memory, y)
+        spare = weakref.ref(pullback), memory
+    finally:
+        if spare is not None:
+            layer.__dict__["_input_memory"] = spare
+    return y, pullback
+
+
+def _copied(inputs: np.ndarray, spare: tuple[Callable, np.ndarray] | None) -> np.ndarray:
+    """A copy of `inputs`, in the memory of `spare` if it fits and its holder is gone."""
+    holder, memory = spare or (None, None)
+    if memory is None or memory.shape != inputs.shape or memory.dtype != inputs.dtype or holder():
+        memory = empty_array(inputs.shape, inputs.dtype.newbyteorder("="), "a copy of the input")
+    memory[...] = inputs
+    return memory
 
 
 class Pullback:
@@ -52,18 +72,18 @@ class Pullback:
         options: dict[str, object],
         activation: Callable,
         inputs: np.ndarray,
-        z: np.ndarray,
         y: np.ndarray,
     ):
         self._inputs = inputs
         self._kernel = arrays[layer._kernel.index]
+        self._bias = None if layer._bias is None else arrays[layer._bias.index]
         self._kernel_index = layer._kernel.index
         self._bias_index = None if layer._bias is None else layer._bias.index
         self._weights = [(v.index, v.regularizer, arrays[v.index]) for v in layer.trainable_weights]
         self._options = options
         self._autocast = layer.autocast
-        self._z = None if y is z else z
         self._activation_gradient = activation_gradients.get(activation)
+        self._is_linear = activations.get(activation) is activations.linear
         self._shape = y.shape
         self._activity_gradient = None
         if layer.activity_regularizer is not None:
@@ -101,8 +121,11 @@ class Pullback:
         dz = _checked_gradient(dy, self._shape, self._inputs.dtype, self._autocast)
         if losses and self._activity_gradient is not None:
             dz = dz + self._activity_gradient
-        if self._z is not None:
-            dz = self._activation_gradient(self._z, dz)
+        if not self._is_linear:
+            z = depthwise_conv1d(
+                self._inputs, self._kernel, self._bias, **self._options, method="direct"
+            )
+            dz = activation_gradients.in_place(self._activation_gradient, z, dz)
         indices = [index for index, _, _ in self._weights]
         needs = (True, self._kernel_index in indices, self._bias_index in indices)
         dx, dkernel, dbias = depthwise_conv1d_backward(
@@ -139,22 +162,6 @@ def unknown_gradient(layer) -> str | None:
                 f"Received: regularizer={describe(regularizer)}"
             )
     return None
-
-
-def _activated(activation: Callable, z: np.ndarray, data_format: str) -> np.ndarray:
-    """``activation(z)`` with the bits of a call that fuses it; `z` itself if that is the same."""
-    fused, rest = split_activation(activation)
-    if rest is not None:
-        return np.asarray(rest(z.copy()))  # it may write into its argument
-    if fused == LINEAR:
-        return z
-    # The core applies activations to convolutions: here to one with a tap of 1. A bias of -0.0
-    # changes nothing, not even the sign of a zero.
-    channels = z.shape[2 if data_format == "channels_last" else 1]
-    tap, bias = np.ones((1, channels, 1), z.dtype), np.full(channels, -0.0, z.dtype)
-    return depthwise_conv1d(
-        z, tap, bias, padding="same", data_format=data_format, activation=activation
-    )
 
 
 def _regularizer_gradient(regularizer: Callable, array: np.ndarray) -> np.ndarray:

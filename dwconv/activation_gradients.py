@@ -80,11 +80,12 @@ def get(activation: Callable | None) -> Gradient:
     return functools.partial(_elementwise, derivative)
 
 
-def in_place(activation: Callable | None, z: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """``get(activation)(z, dy)``, which may be in the memory of `z`."""
-    gradient = get(activation)
+def in_place(
+    gradient: Gradient, z: np.ndarray, dy: np.ndarray, num_threads: int | None = None
+) -> np.ndarray:
+    """``gradient(z, dy)``, `gradient` being from `get`; the result may be in the memory of `z`."""
     if getattr(gradient, "func", None) is _compiled:
-        return gradient(z, dy, out=z)
+        return gradient(z, dy, out=z, num_threads=num_threads)
     return gradient(z, dy)
 
 
@@ -115,11 +116,16 @@ def _elementwise(
 
 
 def _compiled(
-    kind: int, z: np.ndarray, dy: np.ndarray, out: np.ndarray | None = None
+    kind: int,
+    z: np.ndarray,
+    dy: np.ndarray,
+    out: np.ndarray | None = None,
+    num_threads: int | None = None,
 ) -> np.ndarray:
     dz = np.empty(z.shape, z.dtype) if out is None else out
     flat_z, flat_dy = (np.ascontiguousarray(a, z.dtype).reshape(-1) for a in (z, dy))
-    activation_backward(kind, flat_z, flat_dy, dz.reshape(-1), get_num_threads())
+    threads = get_num_threads() if num_threads is None else num_threads
+    activation_backward(kind, flat_z, flat_dy, dz.reshape(-1), threads)
     return dz
 
 

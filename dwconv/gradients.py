@@ -21,6 +21,7 @@ from dwconv.arrays import (
     row_strides,
 )
 from dwconv.functional import _arrays, _holds, _problem, depthwise_conv1d
+from dwconv.fused import LINEAR
 from dwconv.threads import checked_thread_count, get_num_threads
 
 __all__ = ["depthwise_conv1d_backward"]
@@ -136,29 +137,43 @@ def depthwise_conv1d_backward(
         type(x) is type(kernel) is type(dy) is ndarray
         and type(strides) is type(dilation_rate) is int
         and type(padding) is str
-        and activation is None
-        and bias is None
+        and (activation is None or type(activation) is str)
+        and (bias is None or type(bias) is ndarray)
     ):
-        key = (x.shape, kernel.shape, x.dtype.char, strides, padding, dilation_rate, data_format)
+        key = (x.shape, kernel.shape, x.dtype.char, strides, padding, dilation_rate, data_format, activation)
         try:
             call = _calls.get(key)
         except TypeError:  # an option that cannot be hashed
             key = call = None
-        if call is not None and _holds(x, call[1]) and _holds(kernel, call[1]) and _holds(dy, call[1]):
+        if (
+            call is not None
+            and _holds(x, call[1])
+            and _holds(kernel, call[1])
+            and _holds(dy, call[1])
+            and (bias is None or (_holds(bias, call[1]) and bias.shape == call[2]))
+        ):
+            plan, dtype, _, gradient = call
             wanted = _checked_needs(needs)
             threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
             try:
-                if dy.shape == call[0].out_shape:
-                    results = _results(out, wanted, (x, kernel, dy), x.shape, kernel.shape, call[1])
-                    return _execute(call[0], call[0], x, kernel, dy, results, threads)
+                if dy.shape == plan.out_shape:
+                    results = _results(out, wanted, (x, kernel, dy, bias), x.shape, kernel.shape, dtype)
+                    dz = dy
+                    if gradient is not None:
+                        z = empty_array(plan.out_shape, dtype, "the output")
+                        plan.forward(x, kernel, bias, z, LINEAR, threads, False)
+                        dz = activation_gradients.in_place(gradient, z, dy, threads)
+                    return _execute(plan, plan, x, kernel, dz, results, threads)
             except (ValueError, TypeError, BufferError, MemoryError):
                 pass
 
     wanted = _checked_needs(needs)
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-    given = x, kernel, dy = as_array(x, "input"), as_array(kernel, "kernel"), as_array(dy, "dy")
+    x, kernel, dy = as_array(x, "input"), as_array(kernel, "kernel"), as_array(dy, "dy")
+    bias = None if bias is None else as_array(bias, "bias")
+    given = x, kernel, dy, bias
     check_dtype(dy, "dy")
-    x, kernel, bias, dtype = _arrays(x, kernel, None if bias is None else as_array(bias, "bias"))
+    x, kernel, bias, dtype = _arrays(x, kernel, bias)
     if dy.dtype.itemsize == 8 and dtype != FLOAT64:
         dtype = FLOAT64
         x, kernel = native(x, dtype, "input"), native(kernel, dtype, "kernel")
@@ -170,13 +185,14 @@ def depthwise_conv1d_backward(
     results = _results(out, wanted, given, x.shape, kernel.shape, dtype)
     kernel = contiguous(kernel, "kernel")
     x, x_strides = _walkable(x, "input")
-    function = activations.get(activation)
+    function, gradient = activations.get(activation), None
     if function is not activations.linear:
+        gradient = activation_gradients.get(function)
         z = depthwise_conv1d(
             x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
             num_threads=threads, method="direct",
         )  # fmt: skip
-        dy = activation_gradients.in_place(function, z, dy)
+        dy = activation_gradients.in_place(gradient, z, dy, threads)
     dy, dy_strides = _walkable(dy, "dy")
     packed = x_strides == dy_strides == (0, 0)
     plan_dx = plan if packed else Plan(**problem, y_strides=dy_strides)
@@ -185,7 +201,7 @@ def depthwise_conv1d_backward(
     if key is not None and packed:
         if len(_calls) >= _MOST_CALLS:
             _calls.clear()
-        _calls[key] = (plan, dtype)
+        _calls[key] = (plan, dtype, (kernel.shape[1] * kernel.shape[2],), gradient)
     return gradients
 
 

@@ -60,16 +60,31 @@ def test_backward_needs_a_training_call():
         layer.backward(DY)
 
 
-def test_memory_is_held_from_training_call_to_backward_only():
+def test_a_call_is_held_until_backward_and_its_memory_for_the_next_call():
     layer = built_layer()
     plain = set(layer.__dict__)
     layer(X)
     layer(X, training=False)
     assert set(layer.__dict__) == plain
-    layer(X, training=True)
-    assert set(layer.__dict__) == plain | {"_pullback"}
-    layer.backward(DY)
-    assert set(layer.__dict__) == plain
+    places = set()
+    for _ in range(3):
+        layer(X, training=True)
+        assert set(layer.__dict__) == plain | {"_pullback", "_input_memory"}
+        places.add(layer._pullback._inputs.ctypes.data)
+        layer.backward(DY)
+        assert set(layer.__dict__) == plain | {"_input_memory"}
+    assert len(places) == 1
+    layer(X[:1], training=True)
+    assert layer._pullback._inputs.shape == X[:1].shape
+
+
+def test_memory_of_a_pullback_in_use_is_not_taken():
+    layer = built_layer(activation="tanh")
+    x = [X, 2 * X, 3 * X]
+    want = [layer.vjp(part)[1](DY) for part in x]
+    pullbacks = [layer.vjp(part)[1] for part in x]
+    for pullback, gradients in zip(pullbacks, want, strict=True):
+        assert_equal_gradients(pullback(DY), gradients)
 
 
 @pytest.mark.parametrize(

@@ -2,34 +2,37 @@
  *
  * Gradients of the activations that are made of the logistic function s(z) = 1 / (1 + e^-z). */
 
-/* s(z) and s(-z) = 1 - s(z), neither of them by a difference. */
+/* s(x) * guard_up, and s(-x) = 1 - s(x), which is no difference; one exponential and one quotient for both.  With the
+ * guard, s(x) is rounded once even where it is subnormal.  x must be between logistic_lowest and sigmoid_highest. */
 typedef struct V(logistic) {
-    VEC s, rest;
+    VEC up, rest;
 } V(logistic);
 
-DW_INLINE V(logistic) V(logistic_of)(VEC z)
+DW_INLINE V(logistic) V(logistic_of)(VEC x)
 {
-    const VEC one = V(set1)(1), e = V(exponential)(V(sub)(V(zero)(), V(abs)(z)));
-    const VEC larger = V(div)(one, V(add)(one, e)), smaller = V(mul)(e, larger);
-    const VEC negative = V(set1)(0);
-    return (V(logistic)){V(select)(V(less)(z, negative), smaller, larger),
-                         V(select)(V(less)(z, negative), larger, smaller)};
+    enum { BIAS = V(exponent_bias) - V(guard) };
+    const VEC power = V(nearest_power)(x, -1, BIAS), scale = V(exponent)(power);
+    const VEC e = V(fnma)(scale, V(expm1_small)(V(remainder)(x, power, -1, BIAS), -1), scale); /* e^-x * guard_down */
+    const VEC up = V(div)(V(set1)(1), V(add)(e, V(set1)(V(guard_down))));
+    return (V(logistic)){up, V(mul)(e, up)};
 }
 
+/* s(z) s(-z), the same for z and -z: 0 is reached where z is cut off. */
 DW_INLINE VEC V(sigmoid_derivative)(VEC z)
 {
-    const V(logistic) l = V(logistic_of)(z);
-    return V(mul)(l.s, l.rest);
+    const V(logistic) l = V(logistic_of)(V(above)(V(sub)(V(zero)(), V(abs)(z)), V(set1)(V(logistic_lowest))));
+    return V(mul)(V(mul)(l.up, l.rest), V(set1)(V(guard_down)));
 }
 
-/* s (1 + z s(-z)).  Where z is cut off, the result is 0 or 1 already. */
+/* s(z) (1 + z s(-z)).  Where z is cut off, 0 or 1 is reached. */
 DW_INLINE VEC V(silu_derivative)(VEC z)
 {
-    const V(logistic) l = V(logistic_of)(z);
-    const VEC finite = V(below)(V(above)(z, V(set1)(-2000)), V(set1)(2000));
-    return V(mul)(l.s, V(fma)(finite, l.rest, V(set1)(1)));
+    const VEC x = V(below)(V(above)(z, V(set1)(V(logistic_lowest))), V(set1)(V(sigmoid_highest)));
+    const V(logistic) l = V(logistic_of)(x);
+    return V(mul)(V(mul)(l.up, V(fma)(x, l.rest, V(set1)(1))), V(set1)(V(guard_down)));
 }
 
+/* 1 - tanh(z)^2 = 4 s(2z) s(-2z) */
 DW_INLINE VEC V(tanh_derivative)(VEC z)
 {
     return V(mul)(V(set1)(4), V(sigmoid_derivative)(V(add)(z, z)));
