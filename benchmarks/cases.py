@@ -27,7 +27,7 @@ class Case:
     training : bool
         Output and the gradients of input, kernel and bias instead of the output alone.
     group : str
-        ``"public"``, or ``"K"``, ``"T"``, ``"C"`` for a point of a scaling plot.
+        ``"public"``, ``"streaming"``, or ``"K"``, ``"T"``, ``"C"`` for a point of a scaling plot.
     source : str
         The model the sizes come from.
     tags : tuple of str

@@ -16,7 +16,13 @@ from benchmarks.scaling_cases import SCALING_CASES
 from benchmarks.streaming_cases import STREAMING_CASES
 
 _RESULTS = Path(__file__).parent / "results"
-_CASES = {"public": PUBLIC_CASES, "scaling": SCALING_CASES, "streaming": STREAMING_CASES}
+_DETAILS = "details"  # no cases: the small tools
+_CASES = {
+    "public": PUBLIC_CASES,
+    "scaling": SCALING_CASES,
+    "streaming": STREAMING_CASES,
+    _DETAILS: [],
+}
 _ROUNDS, _QUICK_ROUNDS = 7, 3
 
 
@@ -36,7 +42,8 @@ def _run(arguments: list[str]) -> int:
     peers = [DWCONV] if options.quick else options.peers
     cases = _quick_cases() if options.quick else [c for name in options.cases for c in _CASES[name]]
     cases = select(cases, options.only)
-    if not cases:
+    with_details = _DETAILS in options.cases and not (options.quick or options.only)
+    if not cases and not with_details:
         print(f"no case has a name with {' or '.join(options.only)}", file=sys.stderr)
         return 2
     rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
@@ -54,6 +61,7 @@ def _run(arguments: list[str]) -> int:
             Path(logs) if options.logs is None else options.logs,
             None if folder is None else folder / "results.json",
             options.seed,
+            with_details,
         )
     print(table.render(result))
     if folder is not None:
@@ -120,15 +128,17 @@ def _run_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="dwconv alone, few rounds, prints the table and writes nothing unless -o is given",
+        help="dwconv alone, few rounds, prints the table and writes nothing unless -o is given; "
+        "figures are rough, with one round cold",
     )
     parser.add_argument(
         "--cases", type=_choices("case set", _CASES), default=list(_CASES), metavar="SET,...",
-        help=f"{', '.join(_CASES)}; default all",
+        help=f"{', '.join(_CASES)}; default all. details are the small tools (overhead, streaming, "
+        "fused, memory, cliffs), left out with --only and --quick",
     )
     parser.add_argument(
         "--only", type=_words, default=[], metavar="WORD,...",
-        help="cases whose name contains one of the words",
+        help="cases whose name contains one of the words, and no details",
     )
     parser.add_argument(
         "--peers", type=_choices("peer", PEERS), default=list(PEERS), metavar="PEER,...",

@@ -67,7 +67,7 @@ def main() -> int:
     print("| ratio | per multiply-add | of | than |\n|---|---|---|---|")
     for ratio, slow, fast, seconds in pairs[: options.top]:
         picoseconds = f"{1e12 * seconds:.1f} ps"
-        print(f"| {ratio:.2f} | {picoseconds} | {slow.shape_text} | {_change(slow, fast)} |")
+        print(f"| {ratio:.2f} | {picoseconds} | {slow.shape_text} | {change(slow, fast)} |")
     return 0
 
 
@@ -169,7 +169,8 @@ def _neighbours(first: Case, second: Case) -> bool:
     return getattr(second, field) - getattr(first, field) == 1
 
 
-def _change(slow: Case, fast: Case) -> str:
+def change(slow: Case, fast: Case) -> str:
+    """The size in which a case differs from another, as the other has it."""
     (field,) = _changed(slow, fast)
     return f"{_SHORT[field]} {getattr(fast, field)}"
 

@@ -1,21 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What a core can do: independent chains of fused multiply-adds, and a copy.  limits.py compiles
- * this for the machine at hand (GCC or Clang: their vector types are used) and runs it on one or
- * more threads at once.  Every function returns the work it did, and reports when it started and
- * ended, in seconds of the monotonic clock.
+ * this for the machine at hand and runs it on one or more threads at once.  Every function returns
+ * the work it did, and reports when it started and ended, in seconds of the monotonic clock.
  */
 #define _POSIX_C_SOURCE 200112L
-#include <stddef.h>
-#include <time.h>
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#else
-#define VECTOR_BYTES 16
-#endif
+#include "vectors.h"
 
 /* Latency times throughput is 8 to 16 chains; they and two constants must fit in the registers. */
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -23,20 +13,6 @@
 #else
 #define CHAINS 12
 #endif
-
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
-
-typedef float vector_float __attribute__((vector_size(VECTOR_BYTES), may_alias));
-typedef double vector_double __attribute__((vector_size(VECTOR_BYTES), may_alias));
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 int vector_bytes(void)
 {

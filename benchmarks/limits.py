@@ -53,17 +53,18 @@ class Machine:
             ``"fma"``: Gflop/s by dtype. ``"copy"``: list of [bytes, GB/s]; a working set is what is
             read and what is written together, and so is the bandwidth.
         """
+        fma = {dtype: self.measure_fma(dtype, threads) for dtype in ("float32", "float64")}
         with ThreadPoolExecutor(threads) as pool:
-            fma = {
-                dtype: self._best_rate(pool, threads, self._fma(dtype))
-                for dtype in ("float32", "float64")
-            }
             copy = [[int(n), self._copy_rate(pool, threads, int(n))] for n in WORKING_SETS]
         return {"fma": fma, "copy": copy}
 
-    def _fma(self, dtype):
+    def measure_fma(self, dtype: str, threads: int = 1) -> float:
+        """Peak Gflop/s of that many threads together."""
         function = getattr(self._library, f"fma_{dtype}")
-        return lambda worker, repeats, start, end: function(repeats, start, end)
+        with ThreadPoolExecutor(threads) as pool:
+            return self._best_rate(
+                pool, threads, lambda worker, repeats, start, end: function(repeats, start, end)
+            )
 
     def _copy_rate(self, pool, threads: int, working_set: int) -> float:
         step = 8 * self.vector_bytes

@@ -20,7 +20,7 @@ from benchmarks import native
 from benchmarks.python_path import prefer_installed
 
 # Steps, channels, taps: decoding steps of Mamba 130m and 2.8b, a sensor frame, a short window.
-_SHAPES = ((4, 1536, 4), (4, 5120, 4), (8, 8, 3), (64, 64, 9))
+SHAPES = ((4, 1536, 4), (4, 5120, 4), (8, 8, 3), (64, 64, 9))
 _CHUNK = 0.005  # seconds
 
 
@@ -34,7 +34,7 @@ def main() -> int:
     print("| shape | kernel | function, out= | above it | function | layer | above it |")
     print("|---|---|---|---|---|---|---|")
     try:
-        for shape in _SHAPES:
+        for shape in SHAPES:
             print(_line(shape, measure(shape, options.rounds)))
     except native.NoCompiler as error:
         print(f"the kernel cannot be timed: {error}", file=sys.stderr)

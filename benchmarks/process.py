@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The benchmark's end of a worker process."""
 
+import contextlib
 import json
 import os
 import signal
@@ -97,7 +98,8 @@ class WorkerProcess:
         """Ends the process."""
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # a command that it no longer read
+            self._process.stdin.close()
         self._process.stdout.close()
 
     def _signal(self, name: str) -> None:

@@ -61,6 +61,13 @@ class Row:
         return ratio(self.best_peer, self.dwconv)
 
     @property
+    def speedup_at_limit(self) -> float | None:
+        """What the speed-up would be if dwconv ran exactly at the limit of the direct form."""
+        if self.best_peer is None or self.bound is None:
+            return None
+        return self.best_peer.median / self.bound.seconds
+
+    @property
     def fused(self) -> bool:
         """Whether there is an activation, which the limit does not count as work."""
         return self.case.activation != "linear"

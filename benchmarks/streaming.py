@@ -20,8 +20,8 @@ from benchmarks import native
 from benchmarks.overhead import c_function, repeated
 from benchmarks.python_path import prefer_installed
 
-_STEPS = ((1536, 4), (2048, 4), (4096, 4), (8192, 4))  # channels, taps; silu
-_CHUNKS = ((512, 31, 16), (512, 31, 64), (256, 7, 16), (64, 31, 160))  # channels, taps, steps
+STEPS = ((1536, 4), (2048, 4), (4096, 4), (8192, 4))  # channels, taps; silu
+CHUNKS = ((512, 31, 16), (512, 31, 64), (256, 7, 16), (64, 31, 160))  # channels, taps, steps
 _SECONDS = 0.005  # of a chunk of calls
 _WHOLE = 1500  # steps of the one call that chunks are compared with
 
@@ -35,7 +35,7 @@ def main() -> int:
     prefer_installed(options.dwconv)
     print("| step | kernel | step, out= | above it | step |\n|---|---|---|---|---|")
     try:
-        for channels, taps in _STEPS:
+        for channels, taps in STEPS:
             t = measure_step(channels, taps, options.rounds)
             values = t["kernel"], t["out="], t["out="] - t["kernel"], t["step"]
             cells = [f"C{channels} K{taps} silu", *(f"{1e6 * value:.2f} µs" for value in values)]
@@ -44,7 +44,7 @@ def main() -> int:
         print(f"the kernel cannot be timed: {error}", file=sys.stderr)
         return 1
     print("\n| chunks | one call | chunks | throughput |\n|---|---|---|---|")
-    for channels, taps, steps in _CHUNKS:
+    for channels, taps, steps in CHUNKS:
         t = measure_chunks(channels, taps, steps, options.rounds)
         print(f"| C{channels} K{taps}, {steps} steps | {1e9 * t['one call']:.0f} ns/step "
               f"| {1e9 * t['chunks']:.0f} ns/step | {t['throughput']:.2f} of one call |")

@@ -11,7 +11,7 @@ _WIDTHS = {
 }
 
 STREAMING_CASES = [
-    Case(f"step_c{channels}", 1, 4, channels, 4, padding="valid", activation="silu", source=source,
-         tags=("compile", "call"))
+    Case(f"step_c{channels}", 1, 4, channels, 4, padding="valid", activation="silu",
+         group="streaming", source=source, tags=("compile", "call"))
     for channels, source in _WIDTHS.items()
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks import limits, machine, native
+from benchmarks import details, limits, machine, native
 from benchmarks.cases import Case
 from benchmarks.measure import measure_case
 from benchmarks.peers import PEERS
@@ -23,6 +23,7 @@ def run_suite(
     logs: Path,
     target: Path | None = None,
     seed: int = 0,
+    with_details: bool = False,
 ) -> dict:
     """Measures, and returns what `benchmarks.results` understands.
 
@@ -39,6 +40,8 @@ def run_suite(
         Where the result is written after each case, so that a stopped run is not lost.
     seed : int
         Of the arrays and of the order of the peers.
+    with_details : bool
+        Run `benchmarks.details` too.
     """
     result = {
         "machine": machine.describe(),
@@ -48,6 +51,7 @@ def run_suite(
         "peers": {},
         "absent": {},
         "measurements": [],
+        "details": {},
     }
     try:
         limited = limits.Machine()
@@ -75,6 +79,9 @@ def run_suite(
             finally:
                 team.close()
         measure_limits(thread_counts)
+    if with_details:
+        dwconv = os.environ.get("DWCONV_BENCH_DWCONV", "")
+        result["details"] = details.run(result["limits"].get("1"), dwconv)
     if target is not None:
         write_json(result, target)
     return result
@@ -102,7 +109,7 @@ class _Team:
             if not worker.alive:
                 self._workers.pop(peer).close()
                 self._start(peer)
-        everyone = case.group == "public"
+        everyone = case.group in ("public", "streaming")
         return [w for peer, w in self._workers.items() if everyone or PEERS[peer].in_scaling]
 
     def close(self) -> None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A result as markdown."""
 
-import statistics
-
+from benchmarks import targets
 from benchmarks.peers import DWCONV, PEERS
 from benchmarks.results import Row, geometric_mean, ratio, rows
 from benchmarks.roofline import copy_bandwidth
@@ -14,23 +13,29 @@ _LEVELS = (
     ("12 MiB", 12 << 20, False),
     ("256 MiB", 256 << 20, False),
 )
-_SMALL_FLOPS = 1e6
+_GROUPS = ("public", "streaming")  # the scaling series are plotted only
 
 _LEGEND = """\
 B batch, T steps, C channels, K taps, M depth multiplier, s stride, d dilation, CL channels_last,
 CF channels_first. *limit*: the shortest possible time of the direct form on this machine, from its
 FMA peak or its copy bandwidth at the size of all arrays. *fraction*: the share of it that dwconv
 reaches; FFT forms may pass 1. † with an activation, which the limit does not count as work.
-*speed-up*: time of the best peer over time of dwconv, median of the ratios within rounds. `*` the
-peer returned a strided view instead of a contiguous array in the layout of the case."""
+*speed-up*: time of the best peer over time of dwconv, median of the ratios within rounds; *at the
+limit*: what it would be if dwconv took no longer than the limit. `*` the peer returned a strided
+view instead of a contiguous array in the layout of the case."""
+
+_COLD = """\
+With a single round every figure is one chunk of calls after a few to warm up, on a machine that may
+do other things meanwhile: enough to see that results are right, not to compare libraries."""
 
 
 def render(result: dict) -> str:
-    """Machine, limits, summary, and one table of cases and one of peers for each thread count."""
-    table = [row for row in rows(result) if row.case.group == "public" and row.best]
-    parts = [_head(result), *_limits(result)]
+    """Machine, limits, targets, and one table of cases and one of peers for each thread count."""
+    table = [row for row in rows(result) if row.case.group in _GROUPS and row.best]
+    parts = [_head(result), *([_COLD] if result["rounds"] == 1 else []), *_limits(result)]
+    parts += _targets(result)
     if table:
-        parts += [_summary(table), _LEGEND]
+        parts.append(_LEGEND)
     for threads in sorted({row.threads for row in table}):
         of_threads = [row for row in table if row.threads == threads]
         parts += [f"## {_count(threads)}", _cases(of_threads)]
@@ -72,49 +77,24 @@ def _limits(result: dict) -> list[str]:
     return ["## Limits of the machine", _grid(lines)]
 
 
-def _summary(table: list[Row]) -> str:
-    counts = sorted({row.threads for row in table})
-    lines = [["", *map(_count, counts)]]
-    for name, summarize, belongs in (
-        ("forward: speed-up over the best peer", _speedups, lambda r: not r.case.training),
-        ("forward + backward: the same", _speedups, lambda r: r.case.training),
-        ("fraction of the limit", _fractions, lambda r: not r.fused),
-        ("fraction of the limit †", _fractions, lambda r: r.fused),
-    ):
-        chosen = [row for row in table if belongs(row)]
-        cells = [summarize([row for row in chosen if row.threads == n]) for n in counts]
-        lines.append([name, *cells])
-    return "## Summary\n\n" + _grid([line for line in lines if any(line[1:])])
-
-
-def _speedups(group: list[Row]) -> str:
-    found = {row.case.name: row.speedup for row in group if row.speedup is not None}
+def _targets(result: dict) -> list[str]:
+    found = targets.lines(result)
     if not found:
-        return ""
-    least = min(found, key=found.get)
-    mean = geometric_mean(list(found.values()))
-    return f"geometric mean {mean:.2f}, least {found[least]:.2f} ({least})"
-
-
-def _fractions(group: list[Row]) -> str:
-    found = {row.case.name: (row.fraction(row.dwconv), row.case.flops) for row in group}
-    found = {name: pair for name, pair in found.items() if pair[0] is not None}
-    if not found:
-        return ""
-    median = statistics.median(fraction for fraction, _ in found.values())
-    large = {name: f for name, (f, flops) in found.items() if flops > _SMALL_FLOPS}
-    if not large:
-        return f"median {median:.2f}"
-    least = min(large, key=large.get)
-    return f"median {median:.2f}, least above 1 Mflop {large[least]:.2f} ({least})"
+        return []
+    grid = [["target", "asked", "threads", "measured", "met"]]
+    for line in found:
+        met = "" if line.met is None else "yes" if line.met else "**no**"
+        grid.append([line.target, line.asked, str(line.threads), line.measured, met])
+    met = [line.met for line in found if line.met is not None]
+    return ["## Targets", f"{sum(met)} of {len(met)} met.", _grid(grid)]
 
 
 def _cases(table: list[Row]) -> str:
-    head = "case, shape, limit, dwconv, Gflop/s, fraction, best peer, its time, speed-up"
+    head = "case, shape, limit, dwconv, Gflop/s, fraction, best peer, its time, speed-up, at the limit"
     lines = [head.split(", ")]
     for row in table:
         own, peer, speedup = row.dwconv, row.best_peer, row.speedup
-        fraction = row.fraction(own)
+        fraction, at_limit = row.fraction(own), row.speedup_at_limit
         lines.append(
             [
                 row.case.name,
@@ -126,6 +106,7 @@ def _cases(table: list[Row]) -> str:
                 peer.label if peer else "",
                 _time(peer.median) if peer else "",
                 f"**{speedup:.2f}**" if speedup else "",
+                _factor(at_limit) if at_limit else "",
             ]
         )
     return _grid(lines)
