@@ -129,12 +129,12 @@ def _run_parser() -> argparse.ArgumentParser:
         "--quick",
         action="store_true",
         help="dwconv alone, few rounds, prints the table and writes nothing unless -o is given; "
-        "figures are rough, with one round cold",
+        "its figures are rough",
     )
     parser.add_argument(
         "--cases", type=_choices("case set", _CASES), default=list(_CASES), metavar="SET,...",
         help=f"{', '.join(_CASES)}; default all. details are the small tools (overhead, streaming, "
-        "fused, memory, cliffs), left out with --only and --quick",
+        "fused, memory, cliffs, probes), left out with --only and --quick",
     )
     parser.add_argument(
         "--only", type=_words, default=[], metavar="WORD,...",

@@ -13,16 +13,17 @@ import traceback
 from benchmarks import cliffs, fused, memory, overhead, streaming
 from benchmarks.environments import ROOT
 from benchmarks.machine import usable_cpus
+from benchmarks.probes.probes import PROBES, said
 from benchmarks.public_cases import PUBLIC_CASES
 from benchmarks.python_path import prefer_installed
 
-NAMES = ("overhead", "streaming", "fused", "memory", "cliffs")
+NAMES = ("overhead", "streaming", "fused", "memory", "cliffs", "probes")
 _ROUNDS = 15
 _CLIFF_ROUNDS = 9
 _SECONDS = 600
 
 
-def run(limits: dict | None, dwconv: str) -> dict:
+def run(limits: dict | None, dwconv: str, names: tuple[str, ...] = NAMES) -> dict:
     """What `measure` returns for each name, or ``{"failed": reason}``.
 
     Parameters
@@ -31,8 +32,10 @@ def run(limits: dict | None, dwconv: str) -> dict:
         Of one thread; without, what bounds a case is unknown and cliffs are not looked for.
     dwconv : str
         Folder of the dwconv to measure; empty for the installed one.
+    names : tuple of str
+        Of `NAMES`.
     """
-    message = json.dumps({"limits": limits, "dwconv": dwconv})
+    message = json.dumps({"limits": limits, "dwconv": dwconv, "names": names})
     try:
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.details"],
@@ -44,7 +47,7 @@ def run(limits: dict | None, dwconv: str) -> dict:
         )
         return json.loads(done.stdout)
     except (subprocess.TimeoutExpired, ValueError) as error:
-        return {name: {"failed": f"{type(error).__name__}: {error}"} for name in NAMES}
+        return {name: {"failed": f"{type(error).__name__}: {error}"} for name in names}
 
 
 def measure(name: str, limits: dict | None) -> list[dict]:
@@ -90,6 +93,7 @@ _MEASURE = {
     "fused": lambda limits: fused.measure(_ROUNDS),
     "memory": lambda limits: memory.measure(PUBLIC_CASES, sorted({1, len(usable_cpus())})),
     "cliffs": _cliffs,
+    "probes": lambda limits: [{"shows": said(probe), "result": probe()} for probe in PROBES],
 }
 
 
@@ -99,7 +103,7 @@ def main() -> None:
     prefer_installed(message["dwconv"])
     reply = {}
     with contextlib.redirect_stdout(sys.stderr):
-        for name in NAMES:
+        for name in message["names"]:
             try:
                 reply[name] = measure(name, message["limits"])
             except Exception as error:  # the others are worth having without it

@@ -18,6 +18,7 @@ _IN_SCALING = [name for name, peer in PEERS.items() if peer.in_scaling]
 _COLOURS = dict(zip(_IN_SCALING, (_OWN, _PEER, "#2f6db5", "#e09f1f"), strict=True))
 _SIZES = {"K": "taps K", "T": "steps T", "C": "channels C"}
 _DPI = 110
+_BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}
 
 
 def save_all(result: dict, folder: Path) -> list[Path]:
@@ -120,7 +121,9 @@ def _roofs(axes, limits: dict, count: int) -> None:
         rate = copy_bandwidth(limits["copy"], size)
         roof = np.minimum(intensity * rate, limits["fma"]["float32"])
         axes.plot(intensity, roof, color=_LIMIT, linewidth=0.8, alpha=1 - 0.2 * i)
-        axes.text(intensity[0], roof[0], f" copy {name}, {rate:.0f} GB/s", fontsize=7, va="bottom")
+        side = "top" if i % 2 else "bottom"  # neighbours may be close to each other
+        label = f" copy {name}, {rate:.0f} GB/s"
+        axes.text(intensity[0], roof[0], label, fontsize=7, va=side, bbox=_BEHIND_TEXT)
     for dtype, rate in limits["fma"].items():
         axes.axhline(rate, color=_LIMIT, linewidth=0.8, linestyle=":")
         axes.text(intensity[-1], rate, f"FMA peak {dtype}", fontsize=7, va="bottom", ha="right")

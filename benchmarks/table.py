@@ -24,7 +24,7 @@ reaches; FFT forms may pass 1. † with an activation, which the limit does not 
 limit*: what it would be if dwconv took no longer than the limit. `*` the peer returned a strided
 view instead of a contiguous array in the layout of the case."""
 
-_COLD = """\
+_SINGLE = """\
 With a single round every figure is one chunk of calls after a few to warm up, on a machine that may
 do other things meanwhile: enough to see that results are right, not to compare libraries."""
 
@@ -32,7 +32,7 @@ do other things meanwhile: enough to see that results are right, not to compare 
 def render(result: dict) -> str:
     """Machine, limits, targets, and one table of cases and one of peers for each thread count."""
     table = [row for row in rows(result) if row.case.group in _GROUPS and row.best]
-    parts = [_head(result), *([_COLD] if result["rounds"] == 1 else []), *_limits(result)]
+    parts = [_head(result), *([_SINGLE] if result["rounds"] == 1 else []), *_limits(result)]
     parts += _targets(result)
     if table:
         parts.append(_LEGEND)
@@ -45,6 +45,7 @@ def render(result: dict) -> str:
                 _peers(of_threads),
             ]
     parts += _threads(table)
+    parts += _probes(result)
     parts += _remarks(result)
     return "\n\n".join(parts) + "\n"
 
@@ -148,11 +149,23 @@ def _threads(table: list[Row]) -> list[str]:
     return [f"## dwconv: speed-up over {_count(counts[0])}", _grid(lines)]
 
 
+def _probes(result: dict) -> list[str]:
+    """What bounds kernels that stay below the limit."""
+    entries = result.get("details", {}).get("probes", [])
+    if isinstance(entries, dict) or not entries:
+        return []
+    lines = [f"{n}. {e['shows']}\n   **{e['result']}**" for n, e in enumerate(entries, 1)]
+    return ["## What bounds a kernel (`python -m benchmarks.probes`)", "\n".join(lines)]
+
+
 def _remarks(result: dict) -> list[str]:
     """What is missing, and why; equal reasons together."""
     notes: dict[str, list[str]] = {}
     for peer, reason in result["absent"].items():
         notes.setdefault(f"{peer}, not measured: {reason}", [])
+    probes = result.get("details", {}).get("probes")
+    if isinstance(probes, dict):
+        notes[f"probes, not measured: {probes['failed']}"] = []
     for record in result["measurements"]:
         for what, entries in (("left out", record["left_out"]), ("failed", record["failed"])):
             for entry in entries:

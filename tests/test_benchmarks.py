@@ -297,6 +297,7 @@ def test_targets_of_details(stored):
             {"case": "two", "threads": 1, "workspace_per_thread": 10, "python": 5000},
         ],
         "cliffs": pairs,
+        "probes": [{"shows": "What a loop does.", "result": "1 GB/s"}],
     }
     base = {line[:2] for line in targets.lines(stored | {"details": {}})}
     lines = [line for line in targets.lines(stored) if line[:2] not in base]
@@ -313,11 +314,13 @@ def test_targets_of_details(stored):
     text = table.render(stored)
     assert f"{sum(line.met is True for line in targets.lines(stored))} of " in text
     assert "| ≤ 1.6 × | 1 | at most 1.70 (T1, beside K 2); 1 of 2 pairs above | **no** |" in text
-    stored["details"]["cliffs"] = {"failed": "no compiler"}
+    assert "1. What a loop does.\n   **1 GB/s**" in text
+    stored["details"]["cliffs"] = stored["details"]["probes"] = {"failed": "no compiler"}
+    assert "- probes, not measured: no compiler" in table.render(stored)
     assert "| cliffs |  | 1 | not measured: no compiler |  |" in table.render(stored)
 
 
-def test_one_round_is_called_cold(stored):
+def test_one_round_is_told(stored):
     assert "single round" not in table.render(stored)
     assert "single round" in table.render(stored | {"rounds": 1})
 
@@ -487,9 +490,9 @@ def test_details(monkeypatch):
 
 def test_details_without_dwconv(tmp_path):
     (tmp_path / "dwconv.py").write_text("raise ImportError('no core')")
-    found = details.run(None, str(tmp_path))
-    assert set(found) == set(details.NAMES)
+    found = details.run(None, str(tmp_path), ("fused", "cliffs"))
     assert found["fused"] == {"failed": "ImportError: no core"}
+    assert found["cliffs"] == {"failed": "ValueError: the limits of the machine are unknown"}
 
 
 def test_details_alone(monkeypatch, no_compiler, tmp_path, capsys):

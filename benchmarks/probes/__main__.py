@@ -11,7 +11,7 @@ import os
 import sys
 
 from benchmarks import native
-from benchmarks.probes.probes import PROBES
+from benchmarks.probes.probes import PROBES, said
 from benchmarks.python_path import prefer_installed
 
 
@@ -26,7 +26,7 @@ def main() -> int:
     prefer_installed(parser.parse_args().dwconv)
     status = 0
     for number, probe in enumerate(PROBES, 1):
-        print(f"{number}. {' '.join(probe.__doc__.split())}")
+        print(f"{number}. {said(probe)}")
         try:
             print(f"   {probe()}", flush=True)
         except native.NoCompiler as error:

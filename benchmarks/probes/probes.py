@@ -109,6 +109,11 @@ PROBES = (
 )
 
 
+def said(probe: Callable[[], str]) -> str:
+    """The sentence of a probe on one line."""
+    return " ".join(probe.__doc__.split())
+
+
 _load = functools.cache(native.load)
 
 
