@@ -145,7 +145,7 @@ def check_out(
         raise ValueError(f"`{name}` must have the shape of the output, {shape}, received {name}.shape={out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"`{name}` must be writable, received a read-only array")
-    if _overlaps_itself(out):
+    if not out.flags.c_contiguous and _overlaps_itself(out):
         raise ValueError(f"`{name}` must not overlap itself, received {name}.strides={out.strides} with {name}.shape={shape}")
     for array in inputs:
         if array is not None and np.may_share_memory(out, array) and _shares_memory(out, array):

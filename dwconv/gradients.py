@@ -121,15 +121,10 @@ def depthwise_conv1d_backward(
     if not (lengths is cu_seqlens is seq_idx is None):
         from dwconv.sequences import sequence_gradients
 
-        if activation is not None or any(array is not None for array in out):
-            raise ValueError(
-                "`activation` and `out` do not go with sequences of different lengths, "
-                f"received activation={activation!r}, out={_described(out)}"
-            )
         return sequence_gradients(
             x, kernel, dy, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
-            needs=_checked_needs(needs), num_threads=num_threads, lengths=lengths, cu_seqlens=cu_seqlens,
-            seq_idx=seq_idx,
+            needs=_checked_needs(needs), bias=bias, activation=activation, out=out, num_threads=num_threads,
+            lengths=lengths, cu_seqlens=cu_seqlens, seq_idx=seq_idx,
         )  # fmt: skip
     key = None
     # As in depthwise_conv1d: what else could be wrong with a call of known shapes is noticed by the plan.
@@ -157,7 +152,7 @@ def depthwise_conv1d_backward(
             threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
             try:
                 if dy.shape == plan.out_shape:
-                    results = _results(out, wanted, (x, kernel, dy, bias), x.shape, kernel.shape, dtype)
+                    results = result_arrays(out, wanted, (x, kernel, dy, bias), x.shape, kernel.shape, dtype)
                     dz = dy
                     if gradient is not None:
                         z = empty_array(plan.out_shape, dtype, "the output")
@@ -182,7 +177,7 @@ def depthwise_conv1d_backward(
     plan = Plan(**problem)
     if dy.shape != plan.out_shape:
         raise ValueError(f"`dy` must have the shape of the output, {plan.out_shape}, received dy.shape={dy.shape}")
-    results = _results(out, wanted, given, x.shape, kernel.shape, dtype)
+    results = result_arrays(out, wanted, given, x.shape, kernel.shape, dtype)
     kernel = contiguous(kernel, "kernel")
     x, x_strides = _walkable(x, "input")
     function, gradient = activations.get(activation), None
@@ -205,7 +200,7 @@ def depthwise_conv1d_backward(
     return gradients
 
 
-def _results(out, wanted, inputs, x_shape, kernel_shape, dtype) -> Gradients:
+def result_arrays(out, wanted, inputs, x_shape, kernel_shape, dtype) -> Gradients:
     """Arrays for the gradients that are wanted: those of the caller, once they have been looked at, or new ones."""
     if not isinstance(out, (tuple, list)) or len(out) != 3:
         raise TypeError(f"`out` must hold three arrays or None (input, kernel, bias), received out={_described(out)}")

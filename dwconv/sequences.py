@@ -136,15 +136,19 @@ def sequence_gradients(
     dilation_rate: int,
     data_format: str,
     needs: tuple[bool, bool, bool],
+    bias: object,
+    activation: str | Callable | None,
+    out: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None],
     num_threads: int | None,
     lengths: object,
     cu_seqlens: object,
     seq_idx: object,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """`depthwise_conv1d_backward` with `lengths`, `cu_seqlens` or `seq_idx`."""
-    from dwconv.gradients import depthwise_conv1d_backward
+    from dwconv.gradients import depthwise_conv1d_backward, result_arrays
 
-    x, kernel, _, dtype = _arrays(as_array(x, "input"), as_array(kernel, "kernel"), None)
+    given = (as_array(x, "input"), as_array(kernel, "kernel"), None if bias is None else as_array(bias, "bias"))
+    x, kernel, bias, dtype = _arrays(*given)
     dy = as_array(dy, "dy")
     options = dict(strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format)
     layout = Layout(x, kernel, lengths=lengths, cu_seqlens=cu_seqlens, seq_idx=seq_idx, **options)
@@ -153,19 +157,22 @@ def sequence_gradients(
         raise ValueError(f"`dy` must have the shape of the output, {layout.out_shape}, received dy.shape={dy.shape}")
     dtype = np.result_type(dtype, dy.dtype.newbyteorder("="))
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-    options |= dict(needs=needs, num_threads=threads)
-    outputs = kernel.shape[1] * kernel.shape[2]
-    dx = empty_array(x.shape, dtype, "the gradient of the input") if needs[0] else None
+    results = dx, *weights = result_arrays(out, needs, (*given, dy), x.shape, kernel.shape, dtype)
+    function = activations.get(activation)
+    options |= dict(needs=needs, bias=bias, activation=function, num_threads=threads)
     # In float64, so that the error does not grow with the number of sequences.
-    dkernel = np.zeros(kernel.shape) if needs[1] else None
-    dbias = np.zeros(outputs) if needs[2] else None
-    for sequence in layout.sequences():
+    totals = [None if array is None else np.zeros(array.shape) for array in weights]
+    # An activation may see all of its array, so each sequence gets its own.
+    for sequence in layout.sequences(together=split_activation(function)[1] is None):
         part = depthwise_conv1d_backward(layout.input(x, sequence), kernel, layout.output(dy, sequence), **options)
-        for total, own in zip((dkernel, dbias), part[1:], strict=True):
+        for total, own in zip(totals, part[1:], strict=True):
             if total is not None:
                 total += own
         if dx is not None:
             layout.input(dx, sequence)[...] = part[0]
     if dx is not None:
         layout.clear_masked_input(dx)
-    return dx, *(total if total is None else total.astype(dtype) for total in (dkernel, dbias))
+    for array, total in zip(weights, totals, strict=True):
+        if array is not None:
+            array[...] = total
+    return results

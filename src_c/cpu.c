@@ -6,8 +6,10 @@
 #include <emmintrin.h>
 #if defined(_MSC_VER)
 #include <intrin.h>
+#define SHARED volatile
 #else
 #include <cpuid.h>
+#define SHARED _Atomic
 #endif
 
 static void cpuid(uint32_t leaf, uint32_t out[4])
@@ -35,7 +37,7 @@ static uint64_t saved_registers(void)
 #endif
 }
 
-uint32_t dw_cpu_features(void)
+static uint32_t detect(void)
 {
     enum { EAX, EBX, ECX, EDX };
     uint32_t id1[4], id7[4], features = 0;
@@ -56,6 +58,18 @@ uint32_t dw_cpu_features(void)
             features |= DW_CPU_AVX512;
     }
     return features;
+}
+
+/* Asked once: in a virtual machine each cpuid goes to the host, which takes microseconds.  Threads that ask at the same
+ * time get the same answer. */
+uint32_t dw_cpu_features(void)
+{
+    enum { KNOWN = 1u << 30 };
+    static SHARED uint32_t answer;
+    uint32_t features = answer;
+    if (features == 0)
+        answer = features = detect() | KNOWN;
+    return features & ~(uint32_t)KNOWN;
 }
 
 uint64_t dw_fp_state_get(void) { return _mm_getcsr(); }

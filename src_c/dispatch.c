@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Which kernel table a plan gets.  Nothing is stored: the answer depends on the CPU and, for the default, on the
- * environment variable DWCONV_ISA, and costs less than a microsecond. */
+ * Which kernel table a plan gets: that depends on the CPU and, for the default, on what the environment variable
+ * DWCONV_ISA is at the time. */
 #include "dispatch.h"
 #include "cpu.h"
 

@@ -92,6 +92,37 @@ def test_numbered_steps():
         check(call, wide[0], wide[1], (wide[2], dkernel, dbias), seq_idx=seq_idx)
 
 
+def centred(y):
+    return y - y.mean()
+
+
+centred.gradient = lambda z, dy: dy - dy.mean()
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("activation", ["silu", "relu", "softplus", centred])
+def test_activations(activation, data_format):
+    """Each sequence has the gradients it would have alone, `centred` of all its elements, in arrays of the caller's too."""
+    rng = np.random.default_rng(3)
+    kernel, bias = rng.standard_normal((3, 4, 2)).astype("f4"), rng.standard_normal(8).astype("f4")
+    lengths = [6, 6, 11, 4]
+    axes = (0, 1, 2) if data_format == "channels_last" else (0, 2, 1)
+    options = dict(padding="same", data_format=data_format, bias=bias, activation=activation)
+    xs, dys = ([rng.standard_normal((1, n, c)).astype("f4").transpose(axes) for n in lengths] for c in (4, 8))
+    parts = [depthwise_conv1d_backward(x, kernel, dy, **options) for x, dy in zip(xs, dys, strict=True)]
+    time = axes[1]
+    x, dy = np.concatenate(xs, time), np.concatenate(dys, time)
+    options["cu_seqlens"] = boundaries(lengths)
+    dx, dkernel, dbias = got = depthwise_conv1d_backward(x, kernel, dy, **options)
+    assert np.array_equal(dx, np.concatenate([part[0] for part in parts], time))
+    np.testing.assert_allclose(dkernel, sum(part[1].astype(float) for part in parts), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dbias, sum(part[2].astype(float) for part in parts), rtol=1e-5, atol=1e-5)
+    out = np.empty_like(dx, order="C"), None, np.empty_like(bias)
+    again = depthwise_conv1d_backward(x, kernel, dy, out=out, **options)
+    assert again[0] is out[0] and again[2] is out[2]
+    assert all(np.array_equal(a, b) for a, b in zip(again, got, strict=True))
+
+
 def test_against_the_specification():
     """Small integers, for which sums are exact."""
     rng = np.random.default_rng(0)
@@ -114,6 +145,9 @@ BAD = [
     (dict(lengths=[1, 2], dy=np.ones((2, 6, 3))), ValueError, "output, (2, 7, 3), received dy.shape=(2, 6, 3)"),
     (dict(lengths=[1, 2], dy=np.ones((2, 7, 3), int)), TypeError, "`dy` must have dtype float32 or float64"),
     (dict(cu_seqlens=[0, 3], x=X[:1], dy=X[:1]), ValueError, "begin with 0 and end with the 10 steps"),
+    (dict(lengths=[1, 2], out=(X, None, None)), ValueError, "`out` must not overlap an input or the weights"),
+    (dict(lengths=[1, 2], activation="unknown"), ValueError, "unknown"),
+    (dict(lengths=[1, 2], bias=np.ones(2)), ValueError, "`bias` must have shape"),
     (dict(lengths=[1, 2], seq_idx=[[0] * 10] * 2), ValueError, "only one of `lengths`, `cu_seqlens` and `seq_idx` may"),
 ]
 
