@@ -48,7 +48,8 @@ cdef class Stream:
 
         `group.arrays` is a tuple of arrays; when it is another tuple than at the last call, the weights are fetched
         anew from `kernel_index` and `bias_index` (-1: no bias).  `rest` is applied to what the core has computed.
-        ``make_array(shape, dtype)`` makes the outputs, `make_frame` those of `step`.  `total_steps` is the length every sequence must have, or -1.
+        ``make_array(shape, dtype)`` makes the outputs, `make_frame` those of `step`.  `total_steps` is the length every
+        sequence must have, or -1.
         """
         cdef dwconv_stream_problem *p = &self.problem
         if self.memory is not NULL:
@@ -94,12 +95,12 @@ cdef class Stream:
         memset(&bias, 0, sizeof(bias))
         PyObject_GetBuffer(arrays[self.kernel_index], &kernel, PyBUF_STRIDES | PyBUF_FORMAT)
         try:
-            if not (self.is_real(&kernel, 3) and kernel.shape[0] == p.kernel_size and kernel.shape[1] == p.channels
+            if not (is_real(&kernel, self.item, 3) and kernel.shape[0] == p.kernel_size and kernel.shape[1] == p.channels
                     and kernel.shape[2] == p.depth_multiplier and is_packed(&kernel)):
                 raise ValueError("the kernel is not the one the stream was made for")
             if self.bias_index >= 0:
                 PyObject_GetBuffer(arrays[self.bias_index], &bias, PyBUF_STRIDES | PyBUF_FORMAT)
-                if not (self.is_real(&bias, 1) and bias.shape[0] == self.out_channels and is_packed(&bias)):
+                if not (is_real(&bias, self.item, 1) and bias.shape[0] == self.out_channels and is_packed(&bias)):
                     raise ValueError("the bias is not the one the stream was made for")
         except BaseException:
             PyBuffer_Release(&kernel)
@@ -109,12 +110,6 @@ cdef class Stream:
         PyBuffer_Release(&self.bias)
         self.kernel, self.bias, self.arrays = kernel, bias, arrays
         return 0
-
-    cdef bint is_real(self, const Py_buffer *view, int ndim) noexcept:
-        """Whether an array has the stream's dtype, in native byte order and aligned, and that many axes."""
-        return (view.ndim == ndim and view.itemsize == self.item and view.format is not NULL
-                and view.format[0] == (c'd' if self.item == 8 else c'f') and view.format[1] == 0
-                and <size_t>view.buf % self.item == 0)
 
     cdef int begin(self) except -1:
         if not stream_enter(&self.lock):
@@ -257,9 +252,9 @@ cdef class Stream:
         memset(&y, 0, sizeof(y))
         self.begin()
         try:
-            if not (PyObject_CheckBuffer(frame) and self.view_frame(frame, &x, self.problem.channels, 0)):
+            if not (PyObject_CheckBuffer(frame) and view_frame(&self.problem, frame, &x, self.problem.channels, 0)):
                 frame = self._suitable(frame, 2)
-                if not self.view_frame(frame, &x, self.problem.channels, 0):
+                if not view_frame(&self.problem, frame, &x, self.problem.channels, 0):
                     raise ValueError("the frame is not suitable")
             outs = self.count(1, -1, False)
             if outs > 1:
@@ -276,7 +271,7 @@ cdef class Stream:
             if self.rest is None:
                 if out is None:
                     out = self.make_frame(self.frame_shape, self.dtype_)
-                if self.view_frame(out, &y, self.out_channels, PyBUF_WRITABLE):
+                if view_frame(&self.problem, out, &y, self.out_channels, PyBUF_WRITABLE):
                     if self.problem.batch > 1:
                         chunk.y_batch_stride = y.strides[0] // self.item
                     self.run(&chunk, &x, &y, -1, 1, False)
@@ -301,43 +296,6 @@ cdef class Stream:
     cdef object frame_of(self, object y):
         return y[:, :, 0] if self.problem.layout == c.DWCONV_CHANNELS_FIRST else y[:, 0]
 
-    cdef bint view_frame(self, object array, Py_buffer *view, Py_ssize_t channels, int flags) except -1:
-        """Whether `array` is a frame the core can walk; `view` holds its buffer then."""
-        try:
-            PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT | flags)
-        except (BufferError, TypeError, ValueError):
-            return False
-        if (self.is_real(view, 2) and view.shape[0] == self.problem.batch and view.shape[1] == channels
-                and (channels <= 1 or view.strides[1] == self.item)
-                and (view.shape[0] <= 1 or (view.strides[0] >= channels * self.item
-                                            and view.strides[0] % self.item == 0))):
-            return True
-        PyBuffer_Release(view)
-        return False
-
-    cdef bint view_chunk(self, object array, Py_buffer *view, dwconv_chunk *chunk) except -1:
-        """Whether `array` is a chunk the core can walk; `view` holds its buffer then, `chunk` its sizes."""
-        cdef bint first = self.problem.layout == c.DWCONV_CHANNELS_FIRST
-        cdef Py_ssize_t row, batch
-        try:
-            PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
-        except (BufferError, TypeError, ValueError):
-            return False
-        if (self.is_real(view, 3) and view.shape[0] == self.problem.batch
-                and view.shape[1 if first else 2] == self.problem.channels):
-            chunk.in_steps = view.shape[2 if first else 1]
-            if view.len == 0:
-                return True
-            row = view.strides[1] if view.shape[1] > 1 else view.shape[2] * self.item
-            batch = view.strides[0] if view.shape[0] > 1 else view.shape[1] * row
-            if ((view.shape[2] <= 1 or view.strides[2] == self.item) and row % self.item == 0
-                    and batch % self.item == 0 and row >= view.shape[2] * self.item
-                    and batch >= (view.shape[1] - 1) * row + view.shape[2] * self.item):
-                chunk.x_row_stride, chunk.x_batch_stride = row // self.item, batch // self.item
-                return True
-        PyBuffer_Release(view)
-        return False
-
     def _push(self, array, int threads):
         """Outputs for a chunk."""
         cdef Py_buffer x
@@ -346,9 +304,9 @@ cdef class Stream:
         memset(&chunk, 0, sizeof(chunk))
         self.begin()
         try:
-            if not (PyObject_CheckBuffer(array) and self.view_chunk(array, &x, &chunk)):
+            if not (PyObject_CheckBuffer(array) and view_chunk(&self.problem, array, &x, &chunk)):
                 array = self._suitable(array, 3)
-                if not self.view_chunk(array, &x, &chunk):
+                if not view_chunk(&self.problem, array, &x, &chunk):
                     raise ValueError("the chunk is not suitable")
             chunk.out_steps = self.count(chunk.in_steps, -1, False)
             y = self.make_array(self.shape_of(self.problem.batch, chunk.out_steps), self.dtype_)

@@ -62,3 +62,49 @@ cdef Py_ssize_t buffer_extent(const Py_buffer *view) noexcept:
     for axis in range(view.ndim):
         extent += (view.shape[axis] - 1) * view.strides[axis]
     return extent
+
+
+cdef bint is_real(const Py_buffer *view, Py_ssize_t item, int ndim) noexcept:
+    """Whether an array holds floats of that size, in native byte order and aligned, and has that many axes."""
+    return (view.ndim == ndim and view.itemsize == item and view.format is not NULL
+            and view.format[0] == (c'd' if item == 8 else c'f') and view.format[1] == 0
+            and <size_t>view.buf % item == 0)
+
+
+cdef bint view_frame(const dwconv_stream_problem *p, object array, Py_buffer *view, Py_ssize_t channels,
+                     int flags) except -1:
+    """Whether `array` is a frame the core can walk; `view` holds its buffer then."""
+    cdef Py_ssize_t item = 8 if p.dtype == c.DWCONV_F64 else 4
+    try:
+        PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT | flags)
+    except (BufferError, TypeError, ValueError):
+        return False
+    if (is_real(view, item, 2) and view.shape[0] == p.batch and view.shape[1] == channels
+            and (channels <= 1 or view.strides[1] == item)
+            and (view.shape[0] <= 1 or (view.strides[0] >= channels * item and view.strides[0] % item == 0))):
+        return True
+    PyBuffer_Release(view)
+    return False
+
+
+cdef bint view_chunk(const dwconv_stream_problem *p, object array, Py_buffer *view, dwconv_chunk *chunk) except -1:
+    """Whether `array` is a chunk the core can walk; `view` holds its buffer then, `chunk` its sizes."""
+    cdef bint first = p.layout == c.DWCONV_CHANNELS_FIRST
+    cdef Py_ssize_t item = 8 if p.dtype == c.DWCONV_F64 else 4
+    cdef Py_ssize_t row, batch
+    try:
+        PyObject_GetBuffer(array, view, PyBUF_STRIDES | PyBUF_FORMAT)
+    except (BufferError, TypeError, ValueError):
+        return False
+    if is_real(view, item, 3) and view.shape[0] == p.batch and view.shape[1 if first else 2] == p.channels:
+        chunk.in_steps = view.shape[2 if first else 1]
+        if view.len == 0:
+            return True
+        row = view.strides[1] if view.shape[1] > 1 else view.shape[2] * item
+        batch = view.strides[0] if view.shape[0] > 1 else view.shape[1] * row
+        if ((view.shape[2] <= 1 or view.strides[2] == item) and row % item == 0 and batch % item == 0
+                and row >= view.shape[2] * item and batch >= (view.shape[1] - 1) * row + view.shape[2] * item):
+            chunk.x_row_stride, chunk.x_batch_stride = row // item, batch // item
+            return True
+    PyBuffer_Release(view)
+    return False

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dwconv.arrays import as_array, check_dtype, check_out, contiguous, empty_array, native
+from dwconv._causal_arguments import (
+    are_plain, check_state, checked_arguments, checked_counts, checked_initial, checked_items
+)
+from dwconv.arrays import as_array, check_out, contiguous, empty_array
 from dwconv.functional import depthwise_conv1d
-from dwconv.sequence_layout import checked_integers, runs_of
+from dwconv.sequence_layout import runs_of
 
 __all__ = ["causal_conv1d_fn", "causal_conv1d_update", "causal_conv_with_state"]
-
-ACTIVATIONS = (None, "silu", "swish")
 
 # Columns of a state up to which they are copied one by one, which for NumPy is faster than rows of so few.
 _FEW_COLUMNS = 64
@@ -78,13 +79,13 @@ def causal_conv1d_fn(
     >>> dwconv.causal_conv1d_fn(np.ones((1, 1, 4)), np.ones((1, 3)))
     array([[[1., 2., 3., 3.]]])
     """
-    x, kernel, bias = _arguments(x, weight, bias, activation)
+    x, kernel, bias = checked_arguments(x, weight, bias, activation)
     if x.ndim != 3:
         raise ValueError(f"`x` must have shape (batch, channels, steps), received x.shape={x.shape}")
     batch, channels, steps = x.shape
     memory = len(kernel) - 1
     shape = (batch, channels, memory)
-    before = None if initial_states is None else _initial(initial_states, "initial_states", shape, x.dtype)
+    before = None if initial_states is None else checked_initial(initial_states, "initial_states", shape, x.dtype)
     runs = None if seq_idx is None else runs_of(seq_idx, batch, steps)
     if return_final_states and final_states_out is not None:
         check_out(final_states_out, shape, x.dtype, (x, kernel, bias), name="final_states_out")
@@ -167,7 +168,9 @@ def causal_conv1d_update(
     >>> [dwconv.causal_conv1d_update(np.ones((1, 1)), state, np.ones((1, 3))).item() for _ in range(4)]
     [1.0, 2.0, 3.0, 3.0]
     """
-    x, kernel, bias = _arguments(x, weight, bias, activation)
+    if cache_seqlens is conv_state_indices is None and are_plain(x, conv_state, weight, bias, activation):
+        return _next_step(x, conv_state, weight, bias, activation)
+    x, kernel, bias = checked_arguments(x, weight, bias, activation)
     one_step = x.ndim == 2
     if one_step:
         x = x[:, :, np.newaxis]
@@ -177,12 +180,12 @@ def causal_conv1d_update(
         )
     batch = len(x)
     memory = len(kernel) - 1
-    _check_state(conv_state, batch if conv_state_indices is None else None, x, memory)
-    seen = None if cache_seqlens is None else _counts(cache_seqlens, "cache_seqlens", batch)
+    check_state(conv_state, batch if conv_state_indices is None else None, x, memory)
+    seen = None if cache_seqlens is None else checked_counts(cache_seqlens, "cache_seqlens", batch)
     if conv_state_indices is None:
         y = _update(x, conv_state, slice(None), seen, kernel, bias, activation)
     else:
-        items = _items(conv_state_indices, batch, len(conv_state))
+        items = checked_items(conv_state_indices, batch, len(conv_state))
         active = items >= 0
         if batch == 1 and active[0] and seen is None:
             y = _update(x, conv_state, slice(items[0], items[0] + 1), seen, kernel, bias, activation)
@@ -237,6 +240,22 @@ def causal_conv_with_state(
         input, weight[:, 0], bias, initial_states=past_state, return_final_states=True,
         activation=None if activation == "none" else activation,
     )  # fmt: skip
+
+
+def _next_step(x, state, weight, bias, activation):
+    """`_update` of plain arrays, with as few calls of NumPy as can be."""
+    (batch, channels), taps = x.shape, weight.shape[1]
+    window = np.empty((batch, taps, channels), x.dtype)
+    by_steps = state.transpose(0, 2, 1)
+    window[:, :-1] = by_steps
+    window[:, -1] = x
+    kernel = contiguous(weight.T, "weight")[:, :, np.newaxis]
+    y = depthwise_conv1d(window, kernel, bias, activation=activation, method="direct")
+    if by_steps.strides[2] == x.itemsize:
+        by_steps[...] = window[:, 1:]
+    else:
+        _put(window[:, 1:].transpose(0, 2, 1), state, slice(None), 0)
+    return y[:, 0]
 
 
 def _update(x, state, items, seen, kernel, bias, activation):
@@ -315,77 +334,3 @@ def _final(x, before, memory, runs):
         final[item, :, : memory - n] = 0 if before is None or start else before[item, :, n:]
         final[item, :, memory - n :] = x[item, :, stop - n : stop]
     return final
-
-
-def _arguments(x, weight, bias, activation):
-    """x, the kernel of `depthwise_conv1d` and the bias, checked but for the rank of x."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"`activation` must be None, 'silu' or 'swish', received activation={activation!r}")
-    x, weight = as_array(x, "x"), as_array(weight, "weight")
-    check_dtype(x, "x")
-    check_dtype(weight, "weight")
-    if weight.ndim != 2 or weight.shape[1] < 1 or x.ndim < 2 or weight.shape[0] != x.shape[1]:
-        raise ValueError(
-            "`weight` must have shape (channels, kernel_size) with the channels of x, "
-            f"received weight.shape={weight.shape}, x.shape={x.shape}"
-        )
-    if bias is not None:
-        bias = as_array(bias, "bias")
-        check_dtype(bias, "bias")
-        if bias.shape != weight.shape[:1]:
-            raise ValueError(
-                f"`bias` must have shape (channels,) = {weight.shape[:1]}, received bias.shape={bias.shape}"
-            )
-    if not x.dtype.isnative:
-        x = native(x, x.dtype.newbyteorder("="), "x")
-    return x, contiguous(weight.T, "weight")[:, :, np.newaxis], bias
-
-
-def _initial(states, name, shape, dtype):
-    states = as_array(states, name)
-    if states.shape != shape or states.dtype.newbyteorder("=") != dtype:
-        raise ValueError(
-            f"`{name}` must have shape (batch, channels, kernel_size - 1) = {shape} and the dtype of x, {dtype}, "
-            f"received shape {states.shape} and dtype {states.dtype}"
-        )
-    return native(states, dtype, name)
-
-
-def _check_state(state, batch, x, memory):
-    if not isinstance(state, np.ndarray):
-        raise TypeError(f"`conv_state` must be a numpy.ndarray, received conv_state of type {type(state).__name__}")
-    fits = state.ndim == 3 and state.shape[1] == x.shape[1] and state.shape[2] >= memory
-    if not fits or batch not in (None, len(state)):
-        items = "items" if batch is None else batch
-        raise ValueError(
-            f"`conv_state` must have shape ({items}, {x.shape[1]}, state_len) with state_len >= kernel_size - 1 = "
-            f"{memory}, received conv_state.shape={state.shape}"
-        )
-    if state.dtype != x.dtype:
-        raise ValueError(f"`conv_state` must have the dtype of x, {x.dtype}, received conv_state.dtype={state.dtype}")
-    if not state.flags.writeable:
-        raise ValueError("`conv_state` must be writable, received a read-only array")
-
-
-def _counts(values, name, batch):
-    numbers = checked_integers(values, name)
-    if numbers.shape != (batch,):
-        raise ValueError(f"`{name}` must have shape (batch,) = ({batch},), received shape {numbers.shape}")
-    if batch and numbers.min() < 0:
-        raise ValueError(f"`{name}` must not be negative, received {int(numbers.min())}")
-    return numbers.astype(np.int64)
-
-
-def _items(indices, batch, available):
-    numbers = checked_integers(indices, "conv_state_indices").astype(np.int64)
-    if numbers.shape != (batch,):
-        raise ValueError(f"`conv_state_indices` must have shape (batch,) = ({batch},), received shape {numbers.shape}")
-    if batch and numbers.max() >= available:
-        raise ValueError(
-            f"`conv_state_indices` must be less than the {available} items of conv_state, received {int(numbers.max())}"
-        )
-    used = np.sort(numbers[numbers >= 0])
-    if (used[1:] == used[:-1]).any():
-        twice = int(used[1:][used[1:] == used[:-1]][0])
-        raise ValueError(f"`conv_state_indices` must name each item once, received {twice} more than once")
-    return numbers

@@ -202,14 +202,18 @@ dwconv_status dwconv_stream_save(const dwconv_stream *stream, const void *state,
     const dw_sequence at = dw_sequences(whole)[item];
     char *tile = whole + s->tiles_at + (size_t)item * s->tile_bytes;
     const int64_t absent = s->history - at.available;
-    for (int64_t step = 0; step < s->history; step++)
+    for (int64_t step = 0; step < s->history; step++) {
+        int64_t row = at.first + step - absent;
+        if (at.ring && row >= s->history)
+            row -= s->history;
         for (int64_t c = 0; c < s->problem.channels; c++) {
             char *target = (char *)history + portable_at(s, step, c);
             if (step < absent)
                 memset(target, 0, (size_t)s->item_bytes);
             else
-                memcpy(target, dw_stream_element(s, tile, at.first + step - absent, c, 0), (size_t)s->item_bytes);
+                memcpy(target, dw_stream_element(s, tile, row, c, 0), (size_t)s->item_bytes);
         }
+    }
     *mark = (dwconv_stream_mark){at.position, at.available, at.flushed};
     return DWCONV_OK;
 }
@@ -233,6 +237,8 @@ dwconv_status dwconv_stream_load(const dwconv_stream *stream, void *state, int64
                 memcpy(dw_stream_element(s, tile, step, c, copy),
                        (const char *)history + portable_at(s, s->history - mark->available + step, c),
                        (size_t)s->item_bytes);
-    dw_sequences(state)[item] = (dw_sequence){mark->position, mark->available, 0, mark->flushed};
+    dw_sequences(state)[item] = (dw_sequence){
+        .position = mark->position, .available = mark->available, .flushed = mark->flushed,
+    };
     return DWCONV_OK;
 }

@@ -38,9 +38,10 @@ _Static_assert(sizeof(dw_stream) <= sizeof(dwconv_stream), "dwconv_stream is too
 #define DW_STREAM_MAGIC UINT64_C(0x6477636f6e767331) /* "dwconvs1" */
 #define DW_STATE_MAGIC UINT64_C(0x6477636f6e767374)  /* "dwconvst" */
 
-/* One batch item.  Rows [first, first + available) of its tile are the inputs before `position`. */
+/* One batch item.  Rows [first, first + available) of its tile are the inputs before `position`; in a ring, which only
+ * a whole history can be, the rows after row history - 1 are rows 0, 1, ... */
 typedef struct dw_sequence {
-    int64_t position, available, first, flushed;
+    int64_t position, available, first, flushed, ring;
 } dw_sequence;
 
 /* The state: this, the sequences, the tiles. */
@@ -61,11 +62,12 @@ typedef struct dw_feed {
     char *workspace; /* aligned */
 } dw_feed;
 
-/* One block of a feed: `append` chunk steps from chunk_step on are put behind the `available` rows of the tile, then
- * outputs [out, out + outs) are computed from them and written to y from step y_step on. */
+/* One block of a feed: the `available` rows of the tile are moved from row `moved` to row `first`, `append` chunk steps
+ * from chunk_step on are put behind them, then outputs [out, out + outs) are computed from them and written to y from
+ * step y_step on. */
 typedef struct dw_block {
     int64_t append, chunk_step;
-    int64_t first, available;
+    int64_t moved, first, available;
     int64_t base; /* the input step in row `first` */
     int64_t out, outs, y_step;
 } dw_block;
@@ -73,12 +75,25 @@ typedef struct dw_block {
 /* stream_lanes.c: the block for item `item`. */
 void dw_stream_lanes(const dw_feed *feed, const dw_block *block, int64_t item);
 
+/* stream_step.c: step chunk_step of a chunk for items [from, to), whose output, if it has one, goes to step y_step of y.
+ * False, and nothing done, if the step does not make one output of inputs that all exist; dw_stream_lanes can do
+ * everything. */
+bool dw_stream_step(const dw_feed *feed, dw_sequence *sequences, int64_t from, int64_t to, int64_t chunk_step,
+                    int64_t y_step);
+/* Makes rows [first, first + available) of a ring, for everything but such steps. */
+void dw_stream_unroll(const dw_feed *feed, dw_sequence *sequences, int64_t from, int64_t to);
+
 /* The tile element of one step and one channel of the input (lanes: one of its `problem.depth_multiplier` copies). */
 static inline char *dw_stream_element(const dw_stream *s, char *tile, int64_t row, int64_t channel, int64_t copy)
 {
     const int64_t lane = s->lanes ? channel * s->problem.depth_multiplier + copy : channel;
     const int64_t panel = lane / s->panel_lanes;
     return tile + (row * s->tile_row + panel * s->tile_panel + (lane - panel * s->panel_lanes)) * s->item_bytes;
+}
+
+static inline int64_t dw_stream_panels(const dw_stream *s)
+{
+    return dw_ceil_div(s->lanes ? s->lanes : s->problem.channels, s->panel_lanes);
 }
 
 static inline const dw_stream *dw_stream_of(const dwconv_stream *stream)

@@ -6,27 +6,41 @@
 #include "stream.h"
 #include "tiles.h"
 
-static void append(const dw_feed *f, const dw_block *block, int64_t item, int64_t lane, int64_t lanes, char *tile)
+/* Some lanes of one item. */
+typedef struct band {
+    int64_t lane, lanes;
+    char *tile; /* their row 0 */
+} band;
+
+/* The history to where the block begins, and the chunk behind it. */
+static void fill(const dw_feed *f, const dw_block *block, int64_t item, const band *b)
 {
     const dw_stream *s = f->stream;
+    const ptrdiff_t row = s->tile_row * s->item_bytes;
+    if (block->moved != block->first)
+        s->kernels->repeat_lanes(b->tile + block->moved * row, s->tile_row, 0, 1, b->tile + block->first * row,
+                                 s->tile_row, (ptrdiff_t)block->available, (ptrdiff_t)b->lanes);
+    if (block->append == 0)
+        return;
     const int64_t multiplier = s->problem.depth_multiplier;
     const char *x = f->x + (item * f->xs.batch + block->chunk_step * f->xs.step) * s->item_bytes;
-    tile += (block->first + block->available) * s->tile_row * s->item_bytes;
+    char *tile = b->tile + (block->first + block->available) * row;
     if (f->xs.channel == 1) {
-        s->kernels->repeat_lanes(x + lane / multiplier * s->item_bytes, f->xs.step, (ptrdiff_t)(lane % multiplier),
-                                 (ptrdiff_t)multiplier, tile, s->tile_row, (ptrdiff_t)block->append,
-                                 (ptrdiff_t)lanes);
+        s->kernels->repeat_lanes(x + b->lane / multiplier * s->item_bytes, f->xs.step,
+                                 (ptrdiff_t)(b->lane % multiplier), (ptrdiff_t)multiplier, tile, s->tile_row,
+                                 (ptrdiff_t)block->append, (ptrdiff_t)b->lanes);
         return;
     }
     ptrdiff_t at[DW_MAX_PANEL_LANES];
-    for (int64_t l = 0; l < lanes; l++)
-        at[l] = (ptrdiff_t)((lane + l) / multiplier) * f->xs.channel;
-    s->kernels->gather_lanes(x, at, 0, f->xs.step, tile, s->tile_row, (ptrdiff_t)block->append, (ptrdiff_t)lanes);
+    for (int64_t l = 0; l < b->lanes; l++)
+        at[l] = (ptrdiff_t)((b->lane + l) / multiplier) * f->xs.channel;
+    s->kernels->gather_lanes(x, at, 0, f->xs.step, tile, s->tile_row, (ptrdiff_t)block->append,
+                             (ptrdiff_t)b->lanes);
 }
 
-/* Outputs [out, out + outs) of some lanes to y, phase by phase as in direct.c. */
-static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int64_t lanes, const char *tile,
-                     int64_t out, int64_t outs, char *y, ptrdiff_t y_row)
+/* Outputs [out, out + outs) to y, phase by phase as in direct.c. */
+static void convolve(const dw_feed *f, const dw_block *block, const band *b, int64_t out, int64_t outs, char *y,
+                     ptrdiff_t y_row)
 {
     const dw_stream *s = f->stream;
     const dwconv_stream_problem *p = &s->problem;
@@ -37,19 +51,19 @@ static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int6
         const int64_t advance = rows > 1 ? phases * p->stride : 1;
         const int64_t start = (out + phase) * p->stride - p->pad_left - block->base;
         const dw_rows job = {
-            .x = tile + block->first * s->tile_row * s->item_bytes,
+            .x = b->tile + block->first * s->tile_row * s->item_bytes,
             .x_at = (size_t)start * (size_t)s->tile_row,
             .x_row = (size_t)advance * (size_t)s->tile_row,
             .x_tap = (size_t)p->dilation * (size_t)s->tile_row,
-            .w = f->w + lane * s->item_bytes,
+            .w = f->w + b->lane * s->item_bytes,
             .w_tap = (ptrdiff_t)s->out_channels,
             .w_column = s->kernels->vector_lanes,
-            .block = p->kernel_size >= DW_TALL_TAPS ? 12 : 8,
-            .init = f->bias ? f->bias + lane * s->item_bytes : NULL,
+            .block = p->kernel_size >= DW_TALL_TAPS ? 16 : 8,
+            .init = f->bias ? f->bias + b->lane * s->item_bytes : NULL,
             .y = y + phase * y_row * s->item_bytes,
             .y_row = (ptrdiff_t)phases * y_row,
             .rows = (ptrdiff_t)rows,
-            .lanes = (ptrdiff_t)lanes,
+            .lanes = (ptrdiff_t)b->lanes,
             .taps = (ptrdiff_t)p->kernel_size,
             .clip = start < 0 || start + (rows - 1) * advance + s->span >= limit,
             .start = start,
@@ -62,42 +76,31 @@ static void convolve(const dw_feed *f, const dw_block *block, int64_t lane, int6
     if (f->activation.kind != DWCONV_LINEAR) {
         const dw_activate job = {
             .source = y, .target = y, .source_row = y_row, .target_row = y_row, .rows = (ptrdiff_t)outs,
-            .lanes = (ptrdiff_t)lanes, .kind = f->activation.kind, .alpha = f->activation.alpha,
+            .lanes = (ptrdiff_t)b->lanes, .kind = f->activation.kind, .alpha = f->activation.alpha,
             .beta = f->activation.beta,
         };
         s->kernels->activate(&job);
     }
 }
 
-/* One frame that makes one output, all of whose taps are there: without another pass over the rows.  False if that is
- * not what the block is. */
-static bool step(const dw_feed *f, const dw_block *block, char *tile, int64_t item)
+/* The outputs of the block. */
+static void finish(const dw_feed *f, const dw_block *block, int64_t item, const band *b)
 {
     const dw_stream *s = f->stream;
-    const dwconv_stream_problem *p = &s->problem;
-    const int kind = f->activation.kind;
-    const int64_t start = block->out * p->stride - p->pad_left - block->base;
-    if (block->append != 1 || block->outs != 1 || p->depth_multiplier > 1 || s->panel_lanes < s->lanes
-        || f->xs.channel != 1 || f->ys.channel != 1 || start < 0 || start + s->span != block->available
-        || (kind != DWCONV_LINEAR && kind != DWCONV_CLIP && kind != DWCONV_SILU))
-        return false;
-    const dw_step job = {
-        .x = tile + (block->first + start) * s->tile_row * s->item_bytes,
-        .frame = f->x + (item * f->xs.batch + block->chunk_step * f->xs.step) * s->item_bytes,
-        .w = f->w,
-        .init = f->bias,
-        .kept = tile + (block->first + block->available) * s->tile_row * s->item_bytes,
-        .y = f->y + (item * f->ys.batch + block->y_step * f->ys.step) * s->item_bytes,
-        .x_tap = (ptrdiff_t)p->dilation * s->tile_row,
-        .w_tap = (ptrdiff_t)s->out_channels,
-        .lanes = (ptrdiff_t)s->lanes,
-        .taps = (ptrdiff_t)p->kernel_size,
-        .kind = kind,
-        .alpha = f->activation.alpha,
-        .beta = f->activation.beta,
-    };
-    s->kernels->conv_step(&job);
-    return true;
+    char *y = f->y + (item * f->ys.batch + b->lane * f->ys.channel + block->y_step * f->ys.step) * s->item_bytes;
+    if (f->ys.channel == 1) {
+        convolve(f, block, b, block->out, block->outs, y, f->ys.step);
+        return;
+    }
+    ptrdiff_t at[DW_MAX_PANEL_LANES];
+    for (int64_t l = 0; l < b->lanes; l++)
+        at[l] = (ptrdiff_t)l * f->ys.channel;
+    for (int64_t done = 0, n; done < block->outs; done += n) {
+        n = dw_min(DW_STREAM_Y_ROWS, block->outs - done);
+        convolve(f, block, b, block->out + done, n, f->workspace, DW_MAX_PANEL_LANES);
+        s->kernels->scatter_lanes(f->workspace, DW_MAX_PANEL_LANES, y, at, (ptrdiff_t)done * f->ys.step, f->ys.step,
+                                  (ptrdiff_t)n, (ptrdiff_t)b->lanes);
+    }
 }
 
 void dw_stream_lanes(const dw_feed *f, const dw_block *block, int64_t item)
@@ -106,31 +109,13 @@ void dw_stream_lanes(const dw_feed *f, const dw_block *block, int64_t item)
     const bool x_in_rows = f->xs.channel == 1 || block->append == 0, y_in_rows = f->ys.channel == 1;
     const int64_t widest = x_in_rows && y_in_rows ? DW_STREAM_LANES_BYTES / s->item_bytes : DW_MAX_PANEL_LANES;
     const int64_t width = dw_min(s->panel_lanes, widest);
-    char *item_tile = f->tiles + (size_t)item * s->tile_bytes;
-    if (step(f, block, item_tile, item))
-        return;
-
-    for (int64_t lane = 0, lanes; lane < s->lanes; lane += lanes) {
-        const int64_t panel = lane / s->panel_lanes, inside = lane % s->panel_lanes;
-        lanes = dw_min(width, dw_min(s->panel_lanes - inside, s->lanes - lane));
-        char *tile = item_tile + (panel * s->tile_panel + inside) * s->item_bytes;
-        if (block->append > 0)
-            append(f, block, item, lane, lanes, tile);
-        if (block->outs == 0)
-            continue;
-        char *y = f->y + (item * f->ys.batch + lane * f->ys.channel + block->y_step * f->ys.step) * s->item_bytes;
-        if (y_in_rows) {
-            convolve(f, block, lane, lanes, tile, block->out, block->outs, y, f->ys.step);
-            continue;
-        }
-        ptrdiff_t at[DW_MAX_PANEL_LANES];
-        for (int64_t l = 0; l < lanes; l++)
-            at[l] = (ptrdiff_t)l * f->ys.channel;
-        for (int64_t done = 0, n; done < block->outs; done += n) {
-            n = dw_min(DW_STREAM_Y_ROWS, block->outs - done);
-            convolve(f, block, lane, lanes, tile, block->out + done, n, f->workspace, DW_MAX_PANEL_LANES);
-            s->kernels->scatter_lanes(f->workspace, DW_MAX_PANEL_LANES, y, at, (ptrdiff_t)done * f->ys.step,
-                                      f->ys.step, (ptrdiff_t)n, (ptrdiff_t)lanes);
-        }
+    char *const tile = f->tiles + (size_t)item * s->tile_bytes;
+    for (band b = {0}; b.lane < s->lanes; b.lane += b.lanes) {
+        const int64_t panel = b.lane / s->panel_lanes, inside = b.lane % s->panel_lanes;
+        b.lanes = dw_min(width, dw_min(s->panel_lanes - inside, s->lanes - b.lane));
+        b.tile = tile + (panel * s->tile_panel + inside) * s->item_bytes;
+        fill(f, block, item, &b);
+        if (block->outs > 0)
+            finish(f, block, item, &b);
     }
 }

@@ -76,6 +76,16 @@ static void append(const dw_feed *f, const dw_block *block, int64_t item)
                    x + (i * f->xs.step + c * f->xs.channel) * s->item_bytes, (size_t)s->item_bytes);
 }
 
+/* Moves the history to where the block begins. */
+static void move(const dw_feed *f, const dw_block *block, int64_t item)
+{
+    const dw_stream *s = f->stream;
+    const ptrdiff_t row = s->tile_row * s->item_bytes;
+    char *tile = f->tiles + (size_t)item * s->tile_bytes;
+    for (int64_t i = 0; i < dw_stream_panels(s); i++, tile += s->tile_panel * s->item_bytes)
+        memmove(tile + block->first * row, tile + block->moved * row, (size_t)(block->available * row));
+}
+
 /* One block of items [from, to), which stand at the same place. */
 static dwconv_status run_block(const dw_feed *f, const dw_block *block, int64_t from, int64_t to)
 {
@@ -85,30 +95,18 @@ static dwconv_status run_block(const dw_feed *f, const dw_block *block, int64_t 
             dw_stream_lanes(f, block, item);
         return DWCONV_OK;
     }
-    for (int64_t item = from; item < to && block->append > 0; item++)
-        append(f, block, item);
+    for (int64_t item = from; item < to; item++) {
+        if (block->moved != block->first)
+            move(f, block, item);
+        if (block->append > 0)
+            append(f, block, item);
+    }
     if (block->outs == 0)
         return DWCONV_OK;
     const char *tile = f->tiles + (size_t)from * s->tile_bytes + block->first * s->tile_row * s->item_bytes;
     const dw_strides strides = {(ptrdiff_t)s->tile_bytes / s->item_bytes, s->tile_row, s->tile_panel};
     return forward(f, to - from, tile, strides, block->available + block->append, block->base, block->out,
                    block->outs, output_at(f, from, block->y_step));
-}
-
-/* Moves the history of items [from, to) to the front of their tiles. */
-static void make_room(const dw_feed *f, dw_sequence *sequences, int64_t from, int64_t to)
-{
-    const dw_stream *s = f->stream;
-    const int64_t runs = dw_ceil_div(s->lanes ? s->lanes : s->problem.channels, s->panel_lanes);
-    for (int64_t item = from; item < to; item++) {
-        char *tile = f->tiles + (size_t)item * s->tile_bytes;
-        for (int64_t i = 0; i < runs; i++) {
-            char *run = tile + i * s->tile_panel * s->item_bytes;
-            memmove(run, run + sequences[item].first * s->tile_row * s->item_bytes,
-                    (size_t)(sequences[item].available * s->tile_row * s->item_bytes));
-        }
-        sequences[item].first = 0;
-    }
 }
 
 /* Chunk steps [step, end) through the tile, which gives outputs up to `last`, the first of them at y_step. */
@@ -119,17 +117,18 @@ static dwconv_status feed_tile(const dw_feed *f, dw_sequence *sequences, int64_t
     while (step < end) {
         dw_sequence at = sequences[from];
         const int64_t wanted = dw_min(end - step, s->rows - s->history);
-        if (s->rows - at.first - at.available < wanted) {
-            make_room(f, sequences, from, to);
+        const int64_t moved = at.first;
+        if (s->rows - at.first - at.available < wanted)
             at.first = 0;
-        }
         const int64_t rows = dw_min(end - step, s->rows - at.first - at.available);
         const int64_t next = dw_max(dw_min(dw_stream_given(s, at.position + rows), last), out);
         const dw_block block = {
-            .append = rows, .chunk_step = step, .first = at.first, .available = at.available,
+            .append = rows, .chunk_step = step, .moved = moved, .first = at.first, .available = at.available,
             .base = at.position - at.available, .out = out, .outs = next - out, .y_step = y_step,
         };
         const dwconv_status status = run_block(f, &block, from, to);
+        for (int64_t item = from; item < to; item++)
+            sequences[item].first = at.first; /* moved in any case */
         if (status != DWCONV_OK)
             return status;
         at.position += rows;
@@ -150,14 +149,20 @@ static dwconv_status push_run(const dw_feed *f, dw_sequence *sequences, int64_t 
 {
     const dw_stream *s = f->stream;
     const dwconv_stream_problem *p = &s->problem;
-    const int64_t position = sequences[from].position;
-    const int64_t out = dw_stream_given(s, position), last = dw_stream_given(s, position + in_steps);
+    int64_t step = 0;
+    if (in_steps < DW_STREAM_CHUNK)
+        for (; step < in_steps && dw_stream_step(f, sequences, from, to, step, y_step); step++)
+            y_step++;
+    if (step == in_steps)
+        return DWCONV_OK;
+    dw_stream_unroll(f, sequences, from, to);
+    const int64_t position = sequences[from].position - step; /* of the chunk */
+    const int64_t out = dw_stream_given(s, position + step), last = dw_stream_given(s, position + in_steps);
     /* From this output on, all taps are in the chunk. */
     const int64_t inside = dw_clamp(dw_ceil_div(position + p->pad_left, p->stride), out, last);
     if (last - inside < DW_STREAM_LONG)
-        return feed_tile(f, sequences, from, to, 0, in_steps, out, last, y_step);
+        return feed_tile(f, sequences, from, to, step, in_steps, out, last, y_step);
 
-    int64_t step = 0;
     if (inside > out) {
         step = dw_clamp((inside - 1) * p->stride + s->lead - position, 1, in_steps); /* makes them definite */
         const dwconv_status status = feed_tile(f, sequences, from, to, 0, step, out, inside, y_step);
@@ -191,7 +196,7 @@ static void clear(const dw_feed *f, int64_t item, int64_t steps)
 
 static bool same_place(const dw_sequence *a, const dw_sequence *b)
 {
-    return a->position == b->position && a->available == b->available && a->first == b->first;
+    return a->position == b->position && a->available == b->available && a->first == b->first && a->ring == b->ring;
 }
 
 /* Strides of an array of `rows` rows of `length` elements; zeros mean packed.  False if they are too small. */
@@ -337,13 +342,14 @@ dwconv_status dwconv_stream_flush(const dwconv_stream *stream, void *state, int6
     for (int64_t from = 0, to; from < end - first && result == DWCONV_OK; from = to) {
         for (to = from + 1; to < end - first && same_place(&sequences[from], &sequences[to]);)
             to++;
+        dw_stream_unroll(&f, sequences, from, to);
         const dw_sequence at = sequences[from];
         const int64_t out = dw_stream_given(s, at.position), outs = dw_stream_total(s, at.position) - out;
         for (int64_t b = from; b < to; b++)
             clear(&f, b, chunk->out_steps - outs);
         const dw_block block = {
-            .first = at.first, .available = at.available, .base = at.position - at.available, .out = out,
-            .outs = outs, .y_step = chunk->out_steps - outs,
+            .moved = at.first, .first = at.first, .available = at.available, .base = at.position - at.available,
+            .out = out, .outs = outs, .y_step = chunk->out_steps - outs,
         };
         result = run_block(&f, &block, from, to);
         for (int64_t b = from; b < to && result == DWCONV_OK; b++)

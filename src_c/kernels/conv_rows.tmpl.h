@@ -7,8 +7,9 @@
  * it to every accumulator it meets.  Seen from one accumulator the taps still arrive in ascending order, which
  * is the promise the same bits rest on.  REUSE 1: stride 1; 2: stride 2; 0: any distance, nothing is shared.
  *
- * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds; 4 where rows and
- * their results would push each other out of the cache (dw_rows.block).
+ * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds, or 16, so that also
+ * weights which are not in the first-level cache do; 4 where rows and their results would push each other out of the
+ * cache (dw_rows.block).
  *
  * Taps leave the input only at the first and last rows of a problem.  There, the few taps that are inside for some
  * rows of a block and outside for others are checked: each input row once where rows are shared, each (row, tap)
@@ -145,7 +146,7 @@ DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t fr
 DW_INLINE void V(column)(const dw_rows *job, V(taps) t, V(place) at, const int R, const int REUSE, const int EDGE,
                          const int tail)
 {
-    VEC acc[12];
+    VEC acc[16];
     if (job->init) {
         const ptrdiff_t init_row = job->init_row;
         const T *init = (const T *)job->init + at.row * init_row + at.lane;
@@ -226,7 +227,15 @@ static void V(any_rows)(const dw_rows *job)
         while (row < job->rows) {
             const ptrdiff_t left = job->rows - row;
 #if DW_REGISTERS >= 32
-            if (job->block == 12 && left >= 12) {
+            if (job->block == 16 && left >= 16 && left / 4 != 5) {
+                const V(taps) t = V(taps_of)(job, row, 16);
+                if (t.full_hi - t.full_lo == job->taps) {
+                    V(row_block)(job, t, row, 16, 1, 0);
+                    row += 16;
+                    continue;
+                }
+            }
+            if (job->block >= 12 && left >= 12) {
                 const V(taps) t = V(taps_of)(job, row, 12);
                 if (t.full_hi - t.full_lo == job->taps) {
                     V(row_block)(job, t, row, 12, 1, 0);

@@ -23,7 +23,7 @@ typedef struct dw_rows {
     ptrdiff_t w_tap, w_column, init_row, y_row;
     ptrdiff_t rows, lanes, taps, head;
     int clip;
-    int block;  /* rows at a time where they share input: 4, 8 or 12 */
+    int block;  /* rows at a time where they share input: 4, 8, 12 or 16 */
     int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows */
     int64_t start, advance, dilation, limit;
 } dw_rows;
@@ -68,14 +68,15 @@ typedef struct dw_correlate {
 
 /* One row whose last input row has just come.
  *
- *     y[l] = act(init[l] + sum_{k < taps-1} x[k*x_tap + l] * w[k*w_tap + l] + frame[l] * w[(taps-1)*w_tap + l])
+ *     y[l] = act(init[l] + sum_{k < taps-1} row(k)[l] * w[k*w_tap + l] + frame[l] * w[(taps-1)*w_tap + l])
  *     kept[l] = frame[l]
  *
- * for lanes l, taps ascending; kind is DWCONV_LINEAR, DWCONV_CLIP or DWCONV_SILU.  No two arrays overlap. */
+ * for lanes l, taps ascending; row(k) is x + k*x_tap for k < turn, turned + (k - turn)*x_tap from there on; kind is
+ * DWCONV_LINEAR, DWCONV_CLIP or DWCONV_SILU.  No two arrays overlap, but kept may be one of the rows. */
 typedef struct dw_step {
-    const void *x, *frame, *w, *init; /* init NULL: zeros */
+    const void *x, *turned, *frame, *w, *init; /* init NULL: zeros */
     void *kept, *y;
-    ptrdiff_t x_tap, w_tap, lanes, taps;
+    ptrdiff_t x_tap, w_tap, lanes, taps, turn;
     int kind;
     double alpha, beta;
 } dw_step;
