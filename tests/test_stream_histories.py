@@ -56,7 +56,7 @@ class Histories(RuleBasedStateMachine):
         self.record(self.stream.push(x))
 
     @precondition(lambda self: not self.ended() and self.stream.delay >= 0)
-    @rule(out=st.booleans(), times=st.sampled_from((1, 1, 3, 20)))
+    @rule(out=st.booleans(), times=st.sampled_from((1, 1, 3, 20, 150)))
     def step(self, out, times):
         for _ in range(times):
             x = self.case.chunk(self.rng, 1)
