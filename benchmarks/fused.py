@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def measure(rounds: int) -> list[dict]:
-    """For each size, layout and dtype: median seconds, and the median of the costs within rounds."""
+    """For each size, layout and dtype: median seconds, and median of the costs within rounds."""
     return [
         _measure(steps, channels, layout, dtype, rounds)
         for dtype in ("float32", "float64")

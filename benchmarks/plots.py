@@ -123,7 +123,7 @@ def _roofs(axes, limits: dict, count: int) -> None:
         axes.plot(intensity, roof, color=_LIMIT, linewidth=0.8, alpha=1 - 0.2 * i)
         side = "top" if i % 2 else "bottom"  # neighbours may be close to each other
         label = f" copy {name}, {rate:.0f} GB/s"
-        axes.text(intensity[0], roof[0], label, fontsize=7, va=side, bbox=_BEHIND_TEXT)
+        axes.text(intensity[0], roof[0], label, fontsize=7, va=side, bbox=_BEHIND_TEXT, zorder=1)
     for dtype, rate in limits["fma"].items():
         axes.axhline(rate, color=_LIMIT, linewidth=0.8, linestyle=":")
         axes.text(intensity[-1], rate, f"FMA peak {dtype}", fontsize=7, va="bottom", ha="right")
