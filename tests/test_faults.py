@@ -5,7 +5,7 @@ exit, a crash or a hang."""
 import sys
 
 import pytest
-from child import CLEAN, PRELUDE, run_child
+from child import CLEAN, run_child
 from dwconv import _core
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
@@ -250,35 +250,6 @@ print(subprocess.run([sys.executable, "-P", "-c", code], env=environment).return
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ("-OO",),
-        ("-W", "error", "-X", "dev"),
-        ("-I",),
-        ("-X", "faulthandler"),
-        ("-X", "int_max_str_digits=640"),
-        ("-bb", "-W", "error"),
-        ("-S", "-E"),
-    ],
-    ids=" ".join,
-)
-def test_interpreter_options(arguments):
-    path = f"sys.path[:0] = {[entry for entry in sys.path if entry]!r}\n"
-    checks = """
-for wrong in ({"strides": 0}, {"padding": "foo"}, {"padding": (-5000, 0)}):
-    try:
-        depthwise_conv1d(x, w, **wrong)
-    except ValueError:
-        pass
-    else:
-        print("accepted", wrong)
-print(is_right(4))
-"""
-    output = run_child(checks, prelude="import sys\n" + path + PRELUDE, arguments=arguments)
-    assert output.strip() == "True"
-
-
-@pytest.mark.parametrize(
     "environment",
     [
         {"PYTHONMALLOC": "debug"},
@@ -313,84 +284,6 @@ print(try_it(4))
         "right",
         **environment,
     )
-
-
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("daemon", [True, False])
-def test_interpreter_ends_during_a_call(threads, daemon):
-    """Python exits normally and with the status of the main thread."""
-    run_child(
-        f"""
-        import threading, time
-        def work():
-            while {daemon}:
-                depthwise_conv1d(big, w, num_threads={threads})
-            depthwise_conv1d(big, w, num_threads={threads})
-        big = np.repeat(x, 40, axis=0)
-        started = [threading.Thread(target=work, daemon={daemon}) for _ in range(3)]
-        for thread in started:
-            thread.start()
-        time.sleep(0.05)
-        sys.exit(7)
-        """,
-        status=7,
-        timeout=30,
-    )
-
-
-def test_exit_handlers_may_convolve():
-    assert run_child("import atexit; atexit.register(lambda: print(is_right(4)))").strip() == "True"
-
-
-@posix_only
-def test_signals_during_calls():
-    """A handler that convolves itself, called between two bytecodes of a program that convolves."""
-    fault(
-        """
-import signal
-inside = []
-def handler(number, frame):
-    inside.append(is_right(3))
-signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
-outside = [is_right(4) for _ in range(100)]
-signal.setitimer(signal.ITIMER_REAL, 0)
-print(all(outside), all(inside), len(inside) > 0)
-""",
-        "True True True",
-    )
-
-
-@posix_only
-def test_signal_handlers_are_untouched():
-    fault(
-        """
-import signal
-numbers = [n for n in signal.valid_signals() if n not in (signal.SIGKILL, signal.SIGSTOP)]
-text = f"numbers = {[int(n) for n in numbers]}\\nimport signal\\n"
-text += "before = [signal.getsignal(n) for n in numbers]\\nimport dwconv, numpy as np\\n"
-text += "dwconv.depthwise_conv1d(np.ones((1, 9, 2)), np.ones((3, 2, 1)))\\n"
-text += "print(before == [signal.getsignal(n) for n in numbers])"
-import subprocess
-print(subprocess.run([sys.executable, "-P", "-c", text], capture_output=True, text=True).stdout.strip())
-""",
-        "True",
-    )
-
-
-def test_nothing_is_printed_and_the_environment_is_kept():
-    output = run_child(
-        """
-        import locale
-        def state():
-            switch = sys.getswitchinterval()
-            return dict(os.environ), os.getcwd(), locale.setlocale(locale.LC_ALL), switch
-        before = state()
-        assert is_right(4) and is_right(None)
-        assert state() == before
-        """
-    )
-    assert output == ""
 
 
 @linux_only
