@@ -58,6 +58,8 @@ static void convolve(const dw_feed *f, const dw_block *block, const band *b, int
             .w = f->w + b->lane * s->item_bytes,
             .w_tap = (ptrdiff_t)s->out_channels,
             .w_column = s->kernels->vector_lanes,
+            /* 16, because weights are read in place: C = 512, K = 31 in chunks of 16 steps has 0.86 of the speed of one
+             * call, with blocks of 12 and 4 0.73, with packed weights and blocks of 8 0.77. */
             .block = p->kernel_size >= DW_TALL_TAPS ? 16 : 8,
             .init = f->bias ? f->bias + b->lane * s->item_bytes : NULL,
             .y = y + phase * y_row * s->item_bytes,
