@@ -96,7 +96,8 @@ def _in_turns(ways, rounds: int, units: dict[str, int] | None = None) -> dict[st
     """Times of every way in every round; `units` of a way make up one call."""
     calls = {}
     for name, way in ways.items():
-        calls[name] = max(1, int(_SECONDS / (way(5) * (units[name] if units else 1))))
+        once = min(way(5) for _ in range(9)) * (units[name] if units else 1)
+        calls[name] = max(1, int(_SECONDS / once))
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
