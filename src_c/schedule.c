@@ -68,7 +68,9 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
         if (fitting >= sequences)
             wide = dw_min(wide, fitting);
         r->segments = segments_for(sequences, dw_min(wide / sequences, steps / DW_ROW_BLOCK), vector);
-    } else if (p->kernel_size > DW_LONG_KERNEL)
+    } else if (p->layout == DWCONV_CHANNELS_FIRST && plan->lane_sum == 1)
+        wide = (p->kernel_size > DW_FLAT_TAPS ? DW_TRANSPOSED_BYTES : DW_TRANSPOSED_SHORT_BYTES) / plan->item_bytes;
+    else if (p->kernel_size > DW_LONG_KERNEL)
         wide /= 2;
     if (r->segments > 1) {
         r->segment_steps = steps / r->segments;
@@ -127,7 +129,8 @@ void dw_schedule(dw_plan *plan)
                         && plan->y.step == p->channels;
     const bool few_taps = p->kernel_size <= DW_FLAT_TAPS;
     const bool contiguous = last ? narrow : plan->y.step == 1;
-    if (p->stride == 1 && hi - lo >= DW_FLAT_MIN_STEPS && few_taps && contiguous && plan->lane_sum == 1) {
+    const int64_t least = last ? DW_FLAT_MIN_STEPS : DW_FLAT_STEPS_PER_TAP * p->kernel_size;
+    if (p->stride == 1 && hi - lo >= least && few_taps && contiguous && plan->lane_sum == 1) {
         if (!last) {
             add_flat(plan, 0, out);
             return;

@@ -25,6 +25,8 @@ enum {
     DW_WORKSPACE_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES + DW_Y_TILE_BYTES + DW_BIAS_TILE_BYTES,
 
     DW_PANEL_BYTES = 256,       /* a row of a panel: four cache lines are enough for the prefetcher */
+    DW_TRANSPOSED_BYTES = 64,   /* channels_first: narrower, so that longer runs of a sequence are moved at a time and */
+    DW_TRANSPOSED_SHORT_BYTES = 128, /* fewer rows of the tile twice (512 channels, K = 63: 587 to 531 us; K = 7: 241 to 228) */
     DW_LONG_KERNEL = 64,        /* more taps than this: panels half as wide, so that more rows fit */
     DW_MAX_PANEL_LANES = 64,
 
@@ -33,6 +35,8 @@ enum {
     DW_DIRECT_MOST_TAPS = 384,  /* the weights of two vectors of channels must fit the tiles */
     DW_FLAT_TAPS = 8,           /* channels_first: lanes of time up to here, lanes of channels above */
     DW_FLAT_MIN_STEPS = 64,     /* fewer output steps than this do not fill the lanes of time */
+    DW_FLAT_STEPS_PER_TAP = 96, /* channels_first: fewer than that are transposed, because every tap at the ends of a
+                                 * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
     DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
     DW_PACK_ROWS = 32,          /* fewer rows than this are not worth a copy of the weights */
@@ -40,14 +44,19 @@ enum {
                                  * 6 MB: 54 against 55) */
     DW_ACTIVATE_BYTES = 16 * 1024, /* rows convolved before the activation passes over them */
 
+    DW_AHEAD_BYTES = 1024,      /* how far ahead sequences that are transposed are asked for (weight gradient of 3 taps,
+                                 * 26 MB: 2.4 to 1.9 ms) */
+
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
     DW_GRADIENT_PANEL_BYTES = 128,
-    DW_GRADIENT_NARROW_BYTES = 64, /* the same for few taps: longer blocks, so that memory is read in longer runs */
-    DW_GRADIENT_ROW_BYTES = 2048, /* the same in place, where rows are read along */
-    DW_GRADIENT_ROW_BLOCK = 8,
-    DW_GRADIENT_X_BYTES = 24 * 1024,
-    DW_GRADIENT_Y_BYTES = 16 * 1024,
+    DW_GRADIENT_NARROW_BYTES = 64, /* channels_first with many taps: chunks fit whole, so no step is transposed twice */
+    DW_GRADIENT_ROW_BYTES = 2048, /* in place, few taps: rows are read along, */
+    DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */
+    DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, */
+    DW_GRADIENT_LONG_BLOCK = 128, /* packed 0.76; 512 channels 1.6, in strips of 256 bytes 2.0, packed 2.9) */
+    DW_GRADIENT_X_BYTES = 48 * 1024,
+    DW_GRADIENT_Y_BYTES = 32 * 1024,
     DW_GRADIENT_TAPS = 64,
     DW_GRADIENT_STACK_BYTES = 96 * 1024,
 

@@ -53,7 +53,7 @@ typedef struct dw_activate {
  *     sums[k*sums_tap + l] += sum_i x[x_at + k*x_tap + i*x_step + l] * y[i*y_step + l]
  *     bias_sums[l] += sum_i y[i*y_step + l]        unless NULL
  *
- * for taps k and lanes l, i ascending.  With clip set, step i of tap k takes part only if
+ * for taps k (at most DW_GRADIENT_TAPS) and lanes l, i ascending.  With clip set, step i of tap k takes part only if
  * 0 <= start + i*stride + k*dilation < limit, and no other element of x is touched.  Offsets into x may wrap as those
  * of dw_rows.  Of the sums, whole vectors are read and written. */
 typedef struct dw_correlate {

@@ -24,6 +24,9 @@ static void V(gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset
                 DW_UNROLL
                 for (int l = 0; l < LANES; l++)
                     v[l] = V(load)(source + at[lane + l] + offset + row);
+                DW_UNROLL
+                for (int l = 0; l < LANES; l++) /* lines that will be read soon; nothing depends on their being there */
+                    DW_PREFETCH((uintptr_t)(source + at[lane + l] + offset + row) + DW_AHEAD_BYTES);
                 V(transpose)(v);
                 DW_UNROLL
                 for (int r = 0; r < LANES; r++)

@@ -1,29 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The micro-kernel of the weight gradient: the sums of up to eight taps rest in registers while time passes.
+ * The micro-kernel of the weight gradient: the sums of up to 16 taps (8 if registers are few) rest in registers while time passes.
  *
  * Tap k at step t needs input row t + k (in units of one step), so neighbouring taps share input as neighbouring rows
- * do in conv_rows: a block of four steps loads each of its R+3 input rows and four gradient rows once, for 4*R
+ * do in conv_rows: a block of S steps loads each of its R+S-1 input rows and S gradient rows once, for S*R
  * multiply-adds.  Seen from one sum, steps arrive in ascending order.  With few taps several vectors of lanes are
  * taken together, because one sum after the other would wait for the one before.
  *
  * R taps, N vectors of lanes (the last n lanes of one, if tail); SHARED: one tap further is one step further. */
 
 /* sums[r][n] += x[r + i] * y[i] for i < STEPS; more than one step only if SHARED */
-DW_INLINE void V(correlate_block)(VEC *sums, const dw_correlate *job, const T *x, const T *y, ptrdiff_t lanes,
+DW_INLINE void V(correlate_block)(VEC *sums, const T *x, size_t x_row, const T *y, size_t y_row, ptrdiff_t lanes,
                                   const int R, const int N, const int STEPS, const int tail)
 {
-    const ptrdiff_t x_row = (ptrdiff_t)(STEPS > 1 ? job->x_step : job->x_tap);
-    const int ROWS = R + STEPS - 1;
     DW_UNROLL
     for (int n = 0; n < N; n++) {
-        VEC gradient[4];
+        VEC gradient[8];
+        size_t at = (size_t)(n * LANES); /* one offset that grows, as in conv_rows */
         DW_UNROLL
-        for (int i = 0; i < STEPS; i++)
-            gradient[i] = V(load_part)(y + i * job->y_step + n * LANES, lanes, tail);
+        for (int i = 0; i < STEPS; i++, at += y_row) {
+            DW_OPAQUE(at);
+            gradient[i] = V(load_part)(y + (ptrdiff_t)at, lanes, tail);
+            DW_HOLD(gradient[i]);
+        }
+        at = (size_t)(n * LANES);
         DW_UNROLL
-        for (int row = 0; row < ROWS; row++) {
-            const VEC value = V(load_part)(x + row * x_row + n * LANES, lanes, tail);
+        for (int row = 0; row < R + STEPS - 1; row++, at += x_row) {
+            DW_OPAQUE(at);
+            VEC value = V(load_part)(x + (ptrdiff_t)at, lanes, tail);
+            DW_HOLD(value);
             DW_UNROLL
             for (int i = 0; i < STEPS; i++)
                 if (row >= i && row - i < R)
@@ -32,92 +37,104 @@ DW_INLINE void V(correlate_block)(VEC *sums, const dw_correlate *job, const T *x
     }
 }
 
-/* Steps [from, to) of R taps from `tap`; all of them are inside the input. */
-DW_INLINE void V(correlate_inside)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t from, ptrdiff_t to,
-                                   const int R, const int N, const int SHARED, const int tail)
-{
-    const T *x = (const T *)job->x
-                 + (ptrdiff_t)(job->x_at + (size_t)tap * job->x_tap + (size_t)from * job->x_step + (size_t)lane);
-    const T *y = (const T *)job->y + from * job->y_step + lane;
-    T *target = (T *)job->sums + tap * job->sums_tap + lane;
-    const ptrdiff_t lanes = job->lanes - lane;
-    VEC sums[8];
-    DW_UNROLL
-    for (int r = 0; r < R; r++) {
-        DW_UNROLL
-        for (int n = 0; n < N; n++)
-            sums[r * N + n] = V(load)(target + r * job->sums_tap + n * LANES);
-    }
-    ptrdiff_t i = from;
-    for (; SHARED && i + 4 <= to; i += 4, x += 4 * (ptrdiff_t)job->x_step, y += 4 * job->y_step)
-        V(correlate_block)(sums, job, x, y, lanes, R, N, 4, tail);
-    for (; i < to; i++, x += (ptrdiff_t)job->x_step, y += job->y_step)
-        V(correlate_block)(sums, job, x, y, lanes, R, N, 1, tail);
-    DW_UNROLL
-    for (int r = 0; r < R; r++) {
-        DW_UNROLL
-        for (int n = 0; n < N; n++)
-            V(store)(target + r * job->sums_tap + n * LANES, sums[r * N + n]);
-    }
-}
-
-/* Steps [from, to) of one tap, all lanes. */
-static void V(correlate_singly)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t from, ptrdiff_t to)
-{
-    ptrdiff_t lane = 0;
-    for (; from < to && lane + LANES <= job->lanes; lane += LANES)
-        V(correlate_inside)(job, tap, lane, from, to, 1, 1, 0, 0);
-    if (from < to && lane < job->lanes)
-        V(correlate_inside)(job, tap, lane, from, to, 1, 1, 0, 1);
-}
-
-/* Steps of a block; of some taps. */
+/* Steps [from, to) of some taps. */
 typedef struct V(steps) {
     ptrdiff_t from, to;
 } V(steps);
 
-/* Steps of one tap that are inside the input. */
-DW_INLINE V(steps) V(steps_inside)(const dw_correlate *job, ptrdiff_t tap)
+/* R taps from `tap`, lanes from `lane`; all of the steps are inside the input. */
+DW_INLINE void V(correlate_inside)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, V(steps) steps, const int R,
+                                   const int N, const int SHARED, const int tail)
 {
-    int64_t from, to;
-    dw_interior(job->start + tap * job->dilation, job->stride, 0, job->limit, job->steps, &from, &to);
-    return (V(steps)){(ptrdiff_t)from, (ptrdiff_t)to};
-}
-
-/* Steps that all taps of [tap, end) have, after those of single taps that come before them. */
-static V(steps) V(steps_before)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t end)
-{
-    V(steps) all = {0, job->steps};
-    for (ptrdiff_t k = tap; job->clip && k < end; k++) {
-        const V(steps) own = V(steps_inside)(job, k);
-        all.from = own.from > all.from ? own.from : all.from;
-        all.to = own.to < all.to ? own.to : all.to;
+    const size_t x_step = job->x_step, x_row = SHARED ? x_step : job->x_tap;
+    const ptrdiff_t y_step = job->y_step, sums_tap = job->sums_tap, lanes = job->lanes - lane;
+    const T *x = (const T *)job->x
+                 + (ptrdiff_t)(job->x_at + (size_t)tap * job->x_tap + (size_t)steps.from * x_step + (size_t)lane);
+    const T *y = (const T *)job->y + steps.from * y_step + lane;
+    T *target = (T *)job->sums + tap * sums_tap + lane;
+    VEC sums[16];
+    DW_UNROLL
+    for (int r = 0; r < R; r++) {
+        DW_UNROLL
+        for (int n = 0; n < N; n++)
+            sums[r * N + n] = V(load)(target + r * sums_tap + n * LANES);
     }
-    all.to = all.to > all.from ? all.to : all.from;
-    for (ptrdiff_t k = tap; job->clip && k < end; k++) {
-        const V(steps) own = V(steps_inside)(job, k);
-        V(correlate_singly)(job, k, own.from, own.to < all.from ? own.to : all.from);
-    }
-    return all;
-}
-
-/* And those that come after them. */
-static void V(steps_after)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t end, V(steps) all)
-{
-    for (ptrdiff_t k = tap; job->clip && k < end; k++) {
-        const V(steps) own = V(steps_inside)(job, k);
-        V(correlate_singly)(job, k, own.from > all.to ? own.from : all.to, own.to);
+    ptrdiff_t left = steps.to - steps.from;
+    for (; SHARED && R > 8 && left >= 8; left -= 8, x += 8 * (ptrdiff_t)x_step, y += 8 * y_step)
+        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 8, tail);
+    for (; SHARED && left >= 4; left -= 4, x += 4 * (ptrdiff_t)x_step, y += 4 * y_step)
+        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 4, tail);
+    for (; left > 0; left--, x += (ptrdiff_t)x_step, y += y_step)
+        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 1, tail);
+    DW_UNROLL
+    for (int r = 0; r < R; r++) {
+        DW_UNROLL
+        for (int n = 0; n < N; n++)
+            V(store)(target + r * sums_tap + n * LANES, sums[r * N + n]);
     }
 }
 
-/* The last lanes, fewer than a vector; four taps at a time are enough for the few there are. */
-static void V(correlate_tail)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t end, ptrdiff_t lane, V(steps) steps)
+/* Lanes [lane, end), which are whole vectors unless `end` is the last, of R taps; N vectors at a time. */
+DW_INLINE void V(correlate_lanes)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end, V(steps) steps,
+                                  const int R, const int N, const int SHARED)
 {
-    for (; tap + 4 <= end; tap += 4)
-        V(correlate_inside)(job, tap, lane, steps.from, steps.to, 4, 1, 0, 1);
-    for (; tap < end; tap++)
-        V(correlate_inside)(job, tap, lane, steps.from, steps.to, 1, 1, 0, 1);
+    if (steps.from >= steps.to)
+        return;
+    for (; lane + N * LANES <= end; lane += N * LANES)
+        V(correlate_inside)(job, tap, lane, steps, R, N, SHARED, 0);
+    for (; N > 1 && lane + LANES <= end; lane += LANES)
+        V(correlate_inside)(job, tap, lane, steps, R, 1, SHARED, 0);
+    if (lane >= end)
+        return;
+    ptrdiff_t r = 0; /* fewer lanes than a vector: four taps at a time are enough */
+    for (; r + 4 <= R; r += 4)
+        V(correlate_inside)(job, tap + r, lane, steps, 4, 1, SHARED, 1);
+    for (; r < R; r++)
+        V(correlate_inside)(job, tap + r, lane, steps, 1, 1, SHARED, 1);
 }
+
+typedef void (*V(correlate_taps))(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end, V(steps) steps);
+
+#define DW_CORRELATE(R, N)                                                                                          \
+    static void V(correlate_shared_##R)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end,      \
+                                        V(steps) steps)                                                             \
+    {                                                                                                               \
+        V(correlate_lanes)(job, tap, lane, end, steps, R, N, 1);                                                    \
+    }
+#define DW_CORRELATE_APART(R, N)                                                                                    \
+    static void V(correlate_apart_##R)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end,       \
+                                       V(steps) steps)                                                              \
+    {                                                                                                               \
+        V(correlate_lanes)(job, tap, lane, end, steps, R, N, 0);                                                    \
+    }
+DW_CORRELATE(1, 4)
+DW_CORRELATE(2, 4)
+DW_CORRELATE(3, 2)
+DW_CORRELATE(4, 2)
+DW_CORRELATE(5, 1)
+DW_CORRELATE(6, 1)
+DW_CORRELATE(7, 1)
+DW_CORRELATE(8, 1)
+#if DW_REGISTERS >= 32
+DW_CORRELATE(9, 1)
+DW_CORRELATE(10, 1)
+DW_CORRELATE(11, 1)
+DW_CORRELATE(12, 1)
+DW_CORRELATE(13, 1)
+DW_CORRELATE(14, 1)
+DW_CORRELATE(15, 1)
+DW_CORRELATE(16, 1)
+#endif
+DW_CORRELATE_APART(1, 4)
+DW_CORRELATE_APART(2, 4)
+DW_CORRELATE_APART(3, 2)
+DW_CORRELATE_APART(4, 2)
+DW_CORRELATE_APART(5, 1)
+DW_CORRELATE_APART(6, 1)
+DW_CORRELATE_APART(7, 1)
+DW_CORRELATE_APART(8, 1)
+#undef DW_CORRELATE
+#undef DW_CORRELATE_APART
 
 /* The sum of y over the steps, up to four vectors at a time. */
 static void V(add_steps)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lanes)
@@ -147,44 +164,74 @@ static void V(add_steps)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lane
     }
 }
 
-/* R taps over all lanes, N vectors at a time. */
-DW_INLINE void V(correlate_lanes)(const dw_correlate *job, ptrdiff_t tap, const int R, const int N, const int SHARED)
+/* The steps that some taps have in common. */
+static V(steps) V(common_steps)(const V(steps) *own, ptrdiff_t taps)
 {
-    const V(steps) steps = V(steps_before)(job, tap, tap + R);
-    ptrdiff_t lane = steps.from < steps.to ? 0 : job->lanes;
-    for (; lane + N * LANES <= job->lanes; lane += N * LANES)
-        V(correlate_inside)(job, tap, lane, steps.from, steps.to, R, N, SHARED, 0);
-    for (; N > 1 && lane + LANES <= job->lanes; lane += LANES)
-        V(correlate_inside)(job, tap, lane, steps.from, steps.to, R, 1, SHARED, 0);
-    if (lane < job->lanes)
-        V(correlate_tail)(job, tap, tap + R, lane, steps);
-    V(steps_after)(job, tap, tap + R, steps);
+    V(steps) all = own[0];
+    for (ptrdiff_t k = 1; k < taps; k++) {
+        all.from = own[k].from > all.from ? own[k].from : all.from;
+        all.to = own[k].to < all.to ? own[k].to : all.to;
+    }
+    all.to = all.to > all.from ? all.to : all.from;
+    return all;
 }
 
-DW_INLINE void V(correlate_all)(const dw_correlate *job, const int SHARED)
+/* Some taps over all lanes, those in registers at the same time one after the other for each vector of lanes, so that
+ * its rows are read once.  Where the input ends, not all taps have the same steps; the others are done one by one. */
+static void V(correlate_all)(const dw_correlate *job, const V(correlate_taps) *kernels, ptrdiff_t most)
 {
-    ptrdiff_t tap = 0;
-    for (; tap + 8 <= job->taps; tap += 8)
-        V(correlate_lanes)(job, tap, 8, 1, SHARED);
-    switch (job->taps - tap) {
-    case 7: V(correlate_lanes)(job, tap, 7, 1, SHARED); break;
-    case 6: V(correlate_lanes)(job, tap, 6, 1, SHARED); break;
-    case 5: V(correlate_lanes)(job, tap, 5, 1, SHARED); break;
-    case 4: V(correlate_lanes)(job, tap, 4, 2, SHARED); break;
-    case 3: V(correlate_lanes)(job, tap, 3, 2, SHARED); break;
-    case 2: V(correlate_lanes)(job, tap, 2, 4, SHARED); break;
-    case 1: V(correlate_lanes)(job, tap, 1, 4, SHARED); break;
+    enum { MOST_GROUPS = (DW_GRADIENT_TAPS + 7) / 8 };
+    V(steps) own[DW_GRADIENT_TAPS], common[MOST_GROUPS];
+    const ptrdiff_t groups = (job->taps + most - 1) / most;
+    for (ptrdiff_t k = 0; k < job->taps; k++) {
+        int64_t from = 0, to = job->steps;
+        if (job->clip)
+            dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &from, &to);
+        own[k] = (V(steps)){(ptrdiff_t)from, (ptrdiff_t)to};
+    }
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
+        common[g] = V(common_steps)(own + tap, end - tap);
+        for (ptrdiff_t k = tap; job->clip && k < end; k++) {
+            const V(steps) before = {own[k].from, own[k].to < common[g].from ? own[k].to : common[g].from};
+            V(correlate_apart_1)(job, k, 0, job->lanes, before);
+        }
+    }
+    const ptrdiff_t width = groups == 1 ? job->lanes : LANES;
+    for (ptrdiff_t lane = 0; lane < job->lanes; lane += width)
+        for (ptrdiff_t g = 0; g < groups; g++) {
+            const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
+            kernels[end - tap - 1](job, tap, lane, dw_min(lane + width, job->lanes), common[g]);
+        }
+    for (ptrdiff_t g = 0; job->clip && g < groups; g++) {
+        const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
+        for (ptrdiff_t k = tap; k < end; k++) {
+            const V(steps) after = {own[k].from > common[g].to ? own[k].from : common[g].to, own[k].to};
+            V(correlate_apart_1)(job, k, 0, job->lanes, after);
+        }
     }
 }
 
 static void V(correlate)(const dw_correlate *job)
 {
+    static const V(correlate_taps) shared[] = {
+        V(correlate_shared_1), V(correlate_shared_2), V(correlate_shared_3), V(correlate_shared_4),
+        V(correlate_shared_5), V(correlate_shared_6), V(correlate_shared_7), V(correlate_shared_8),
+#if DW_REGISTERS >= 32
+        V(correlate_shared_9), V(correlate_shared_10), V(correlate_shared_11), V(correlate_shared_12),
+        V(correlate_shared_13), V(correlate_shared_14), V(correlate_shared_15), V(correlate_shared_16),
+#endif
+    };
+    static const V(correlate_taps) apart[] = {
+        V(correlate_apart_1), V(correlate_apart_2), V(correlate_apart_3), V(correlate_apart_4),
+        V(correlate_apart_5), V(correlate_apart_6), V(correlate_apart_7), V(correlate_apart_8),
+    };
     for (ptrdiff_t lane = 0; job->bias_sums && lane < job->lanes; lane += 4 * LANES)
         V(add_steps)(job, lane, job->lanes - lane);
-    if (job->x_tap == job->x_step)
-        V(correlate_all)(job, 1);
-    else
-        V(correlate_all)(job, 0);
+    if (job->taps > 0 && job->x_tap == job->x_step)
+        V(correlate_all)(job, shared, sizeof shared / sizeof *shared);
+    else if (job->taps > 0)
+        V(correlate_all)(job, apart, sizeof apart / sizeof *apart);
     V(leave)();
 }
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The gradients of kernel and bias, in three files: how a call is cut (backward_weight_cuts.c), what a task does
+ * (backward_weight_task.c), and the call itself (backward_weight.c), which says what is computed. */
+#ifndef DWCONV_BACKWARD_WEIGHT_H
+#define DWCONV_BACKWARD_WEIGHT_H
+
+#include "internal.h"
+
+/* The cuts of a call. */
+typedef struct dw_gradient_cuts {
+    int64_t chunk_steps, chunks, units; /* units: chunks of all batch items */
+    int64_t panel_lanes, panels;        /* output channels of a task */
+    int64_t side;                       /* most units that lie side by side */
+    int64_t group_taps, groups;         /* taps of a task */
+    int64_t span_units, spans;
+    int levels;
+    ptrdiff_t tile_row;                 /* of tiles; sums at rest have panel_lanes */
+    int64_t block_steps, block_taps;    /* of a tile */
+    bool in_place;                      /* no tiles: lanes are channels of the arrays */
+    bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */
+    int64_t unit_steps;                 /* not gathered: input steps from a row of the x tile to the next */
+} dw_gradient_cuts;
+
+typedef struct dw_gradient_call {
+    const dw_plan *plan;
+    const char *x, *dy;
+    char *dw, *dbias;
+    char *workspace, *span_sums; /* span_sums: [spans][K+1][out_channels] */
+    int64_t taps;                /* K, or 0 if only the bias is wanted */
+    dw_gradient_cuts cuts;
+    size_t worker_bytes;
+} dw_gradient_call;
+
+/* backward_weight_cuts.c: threads worth starting for so many taps (0: the bias alone), the cuts for at most that many,
+ * and what they need of the workspace for each of them. */
+int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads);
+dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, int max_threads);
+size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *cuts);
+
+/* backward_weight_task.c: one task of a call, a dw_gradient_call; sums to rows of dw, dbias or those of a span. */
+void dw_gradient_task(void *call, int64_t index, int worker);
+void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
+                       ptrdiff_t lanes);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * How a call for the gradients of kernel and bias is cut: chunks of time, by the shape alone; lanes, taps and blocks of
+ * a task, by the sizes of caches; spans, by the threads. */
+#include "backward_weight.h"
+
+/* Steps and taps of a block, such that what they read fits the tiles. */
+static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t row_bytes = c->tile_row * plan->item_bytes, x_rows = DW_GRADIENT_X_BYTES / row_bytes;
+    const int64_t enough = dw_min(16, c->chunk_steps);
+    if (c->in_place) {
+        c->block_steps = c->group_taps <= DW_DIRECT_TAPS ? DW_GRADIENT_ROW_BLOCK : DW_GRADIENT_LONG_BLOCK;
+        c->block_steps = dw_min(c->block_steps, c->chunk_steps);
+        return;
+    }
+    c->unit_steps = p->layout == DWCONV_CHANNELS_FIRST ? 1 : dw_gcd(p->stride, p->dilation);
+    const int64_t tap_rows = p->dilation / c->unit_steps, step_rows = p->stride / c->unit_steps;
+    int64_t taps = dw_max(c->group_taps, 1), steps = 0;
+    if ((taps - 1) * tap_rows + (enough - 1) * step_rows >= x_rows)
+        taps = dw_min(taps, x_rows / 2 / tap_rows + 1); /* half of the tile for them */
+    if ((taps - 1) * tap_rows < x_rows)
+        steps = (x_rows - 1 - (taps - 1) * tap_rows) / step_rows + 1;
+    c->gathered = steps < enough || (steps - 1) * step_rows + (taps - 1) * tap_rows >= 2 * steps * taps;
+    if (c->gathered) {
+        taps = dw_min(c->group_taps, 8);
+        steps = x_rows / dw_max(taps, 1);
+    }
+    c->block_taps = dw_max(taps, 1);
+    c->block_steps = dw_min(dw_min(steps, DW_GRADIENT_Y_BYTES / row_bytes), c->chunk_steps);
+    if (c->block_steps > 4)
+        c->block_steps -= c->block_steps % 4;
+}
+
+int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads)
+{
+    const dwconv_problem *p = &plan->problem;
+    return dw_threads_for(p->batch * p->out_steps * plan->out_channels, taps, max_threads);
+}
+
+dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, int max_threads)
+{
+    const dwconv_problem *p = &plan->problem;
+    const bool few = taps <= DW_DIRECT_TAPS, last = p->layout == DWCONV_CHANNELS_LAST;
+    dw_gradient_cuts c = {.side = 1, .groups = 1};
+    c.in_place = last && p->depth_multiplier == 1 && p->channels * plan->item_bytes >= DW_ALIGN
+                 && (few || p->stride == p->dilation); /* many taps share rows, or packing them costs less */
+    const int64_t row_bytes = c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
+                              : few || last ? DW_GRADIENT_PANEL_BYTES : DW_GRADIENT_NARROW_BYTES;
+    const int64_t lanes = row_bytes / plan->item_bytes;
+    c.chunk_steps = dw_ceil_div(p->out_steps, dw_ceil_div(p->out_steps, DW_CHUNK_STEPS));
+    c.chunks = dw_ceil_div(p->out_steps, c.chunk_steps);
+    c.units = c.chunks * p->batch;
+    c.panel_lanes = dw_min(plan->out_channels, lanes);
+    c.panels = dw_ceil_div(plan->out_channels, c.panel_lanes);
+    if (c.panels == 1 && !c.in_place)
+        c.side = dw_min(DW_PANEL_BYTES / plan->item_bytes / c.panel_lanes, c.units);
+    c.tile_row = (ptrdiff_t)dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes);
+    while (c.units >> c.levels)
+        c.levels++;
+    if (taps > 0) {
+        const int64_t tap_bytes = c.levels * c.panel_lanes * plan->item_bytes;
+        const int64_t most = dw_min(DW_GRADIENT_TAPS, DW_GRADIENT_STACK_BYTES / tap_bytes - 1);
+        c.groups = dw_ceil_div(taps, most);
+        c.group_taps = dw_ceil_div(taps, c.groups);
+        c.groups = dw_ceil_div(taps, c.group_taps);
+    }
+    size_block(plan, &c);
+
+    const int threads = dw_gradient_threads(plan, taps, max_threads);
+    const int64_t across = c.panels * c.groups;
+    const int64_t wanted = threads > 1 ? dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, across) : 1;
+    c.span_units = 1;
+    while (dw_ceil_div(c.units, c.span_units) > wanted)
+        c.span_units *= 2;
+    c.spans = dw_ceil_div(c.units, c.span_units);
+    return c;
+}
+
+size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *c)
+{
+    const int64_t rows = c->group_taps + 1;
+    const int64_t elements = rows * (c->tile_row + c->levels * c->panel_lanes);
+    return (c->in_place ? 0 : DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES)
+           + (size_t)dw_round_up(elements * plan->item_bytes, DW_ALIGN);
+}
