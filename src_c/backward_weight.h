@@ -16,7 +16,8 @@ typedef struct dw_gradient_cuts {
     int64_t span_units, spans;
     int levels;
     ptrdiff_t tile_row;                 /* of tiles; sums at rest have panel_lanes */
-    int64_t block_steps, block_taps;    /* of a tile */
+    int64_t block_steps, block_taps;    /* of a tile, */
+    int64_t x_bytes, y_bytes;           /* and what of the tiles that needs; none in place */
     bool in_place;                      /* no tiles: lanes are channels of the arrays */
     bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */
     int64_t unit_steps;                 /* not gathered: input steps from a row of the x tile to the next */

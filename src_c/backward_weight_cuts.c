@@ -31,6 +31,10 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
     c->block_steps = dw_min(dw_min(steps, DW_GRADIENT_Y_BYTES / row_bytes), c->chunk_steps);
     if (c->block_steps > 4)
         c->block_steps -= c->block_steps % 4;
+    const int64_t rows_used = c->gathered ? c->block_taps * c->block_steps
+                                          : (c->block_steps - 1) * step_rows + (c->block_taps - 1) * tap_rows + 1;
+    c->x_bytes = rows_used * row_bytes;
+    c->y_bytes = c->block_steps * row_bytes;
 }
 
 int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads)
@@ -82,6 +86,5 @@ size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *c)
 {
     const int64_t rows = c->group_taps + 1;
     const int64_t elements = rows * (c->tile_row + c->levels * c->panel_lanes);
-    return (c->in_place ? 0 : DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES)
-           + (size_t)dw_round_up(elements * plan->item_bytes, DW_ALIGN);
+    return (size_t)(c->x_bytes + c->y_bytes + dw_round_up(elements * plan->item_bytes, DW_ALIGN));
 }

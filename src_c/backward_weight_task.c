@@ -215,7 +215,7 @@ static char *collapse(const task *t, const counter *c, ptrdiff_t rows)
 }
 
 void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
-                  ptrdiff_t lanes)
+                       ptrdiff_t lanes)
 {
     call->plan->kernels->repeat_lanes(sums, sums_row, 0, 1, target, (ptrdiff_t)call->plan->out_channels, rows, lanes);
 }
@@ -235,16 +235,16 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     };
     t.taps = dw_min(c->group_taps, call->taps - t.first_tap);
     t.channels = (ptrdiff_t)dw_min(c->panel_lanes, plan->out_channels - t.channel);
-    t.y_tile = t.x_tile + DW_GRADIENT_X_BYTES;
-    t.sums = c->in_place ? workspace : t.y_tile + DW_GRADIENT_Y_BYTES;
+    t.y_tile = t.x_tile + c->x_bytes;
+    t.sums = t.y_tile + c->y_bytes;
     t.stack = t.sums + (c->group_taps + 1) * c->tile_row * t.item;
     t.bias = call->dbias && group == 0;
     const ptrdiff_t rows = (ptrdiff_t)t.taps + t.bias;
 
     const uint64_t state = dw_fp_state_get();
     dw_fp_state_set(dw_fp_state_default(state));
-    if (!c->in_place && (c->side > 1 || t.channels * t.item % DW_ALIGN != 0)) /* lanes that nobody packs are computed with, too */
-        memset(t.x_tile, 0, DW_GRADIENT_X_BYTES + DW_GRADIENT_Y_BYTES);
+    if (c->side > 1 || t.channels * t.item % DW_ALIGN != 0) /* lanes that nobody packs are computed with, too */
+        memset(t.x_tile, 0, (size_t)(c->x_bytes + c->y_bytes));
     counter sums = {0};
     const int64_t end = dw_min((span + 1) * c->span_units, c->units);
     for (int64_t unit = span * c->span_units, count; unit < end; unit += count) {
@@ -261,8 +261,8 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
         dbias = dw + call->taps * plan->out_channels * t.item;
     }
     if (t.taps > 0)
-        dw_gradient_store(call, sum, t.channels, dw + (t.first_tap * plan->out_channels + t.channel) * t.item, (ptrdiff_t)t.taps,
-              t.channels);
+        dw_gradient_store(call, sum, t.channels, dw + (t.first_tap * plan->out_channels + t.channel) * t.item,
+                          (ptrdiff_t)t.taps, t.channels);
     if (t.bias)
         dw_gradient_store(call, bias_sum, t.channels, dbias + t.channel * t.item, 1, t.channels);
     dw_fp_state_set(state);
