@@ -69,13 +69,6 @@ DW_INLINE V(parts) V(exp_minus_parts)(VEC x)
     return (V(parts)){V(exponent)(power), V(expm1_small)(V(remainder)(x, power, -1, BIAS), -1)};
 }
 
-/* (1 + e^-x) * guard_down from the parts of the latter.  Whatever is divided by it is rounded once, even if the
- * quotient is subnormal. */
-DW_INLINE VEC V(logistic_divisor)(V(parts) e)
-{
-    return V(add)(e.scale, V(fnma)(e.scale, e.m, V(set1)(V(guard_down))));
-}
-
 /* exp(z): half of the exponent first, so that only the last step overflows or rounds to a subnormal number. */
 DW_INLINE VEC V(exponential)(VEC z)
 {
@@ -106,18 +99,50 @@ DW_INLINE VEC V(tanh)(VEC z)
     return V(copysign)(V(div)(over, under), z);
 }
 
+/* The logistic function 1 / (1 + e^-z) as the ratio of 2^n and 2^n + e^-r, both times 2^guard; z = n*ln 2 + r.  n stops
+ * where every caller's result has become zero, and the polynomial goes on, up to infinity.  2^n + 1 is exact where it
+ * counts, and the fma that adds e^-r - 1 is all that rounds the divisor.  A subnormal quotient is rounded once. */
+typedef struct V(ratio) {
+    VEC scale, under;
+} V(ratio);
+
+enum { V(logistic_bias) = V(exponent_bias) + V(guard) };
+
+/* z must not be above 50 (30 for float), from where on the function is 1. */
+DW_INLINE VEC V(logistic_power)(VEC z)
+{
+    return V(above)(V(nearest_power)(z, 1, V(logistic_bias)), V(set1)(V(rounder) + 1));
+}
+
+DW_INLINE V(ratio) V(logistic_ratio)(VEC power, VEC r)
+{
+    T c[V(exp_terms) + 1]; /* (e^-r - 1) / r */
+    c[0] = -V(guard_up);
+    DW_UNROLL
+    for (int i = 0; i < V(exp_terms); i++)
+        c[i + 1] = (i % 2 ? -V(guard_up) : V(guard_up)) * V(exp)[i];
+    const VEC scale = V(exponent)(power), sum = V(add)(scale, V(set1)(V(guard_up)));
+    return (V(ratio)){scale, V(fma)(V(polynomial)(r, c, V(exp_terms) + 1), r, sum)};
+}
+
+DW_INLINE V(ratio) V(logistic_parts)(VEC z)
+{
+    const VEC x = V(below)(z, V(set1)(V(sigmoid_highest))), power = V(logistic_power)(x);
+    return V(logistic_ratio)(power, V(remainder)(x, power, 1, V(logistic_bias)));
+}
+
 /* 1 / (1 + e^-z) */
 DW_INLINE VEC V(sigmoid)(VEC z)
 {
-    const V(parts) e = V(exp_minus_parts)(V(below)(z, V(set1)(V(sigmoid_highest))));
-    return V(div)(V(set1)(V(guard_down)), V(logistic_divisor)(e));
+    const V(ratio) s = V(logistic_parts)(z);
+    return V(div)(s.scale, s.under);
 }
 
-/* z / (1 + e^-z) */
+/* z / (1 + e^-z), which is z where z * scale overflows. */
 DW_INLINE VEC V(silu)(VEC z)
 {
-    const VEC y = V(mul)(V(div)(z, V(logistic_divisor)(V(exp_minus_parts)(z))), V(set1)(V(guard_down)));
-    return V(select)(V(less)(z, V(set1)(V(silu_highest))), y, z);
+    const V(ratio) s = V(logistic_parts)(z);
+    return V(below)(V(div)(V(mul)(z, s.scale), s.under), V(abs)(z));
 }
 
 /* z tanh(log(1 + e^z)) = z / (u + 1/(4u)), u = e^-z + 1/2 */
@@ -165,7 +190,6 @@ DW_INLINE VEC V(gelu)(VEC z)
 /* z / (1 + e^-v), v = 2 sqrt(2/pi) (z + 0.044715 z^3), which is 0.5 z (1 + tanh(v / 2)).  v as a sum of two. */
 DW_INLINE VEC V(gelu_tanh)(VEC z)
 {
-    enum { BIAS = V(exponent_bias) - V(guard) };
     const VEC first = V(set1)(V(gelu_first)), third = V(set1)(V(gelu_third));
     const VEC q = V(mul)(z, z), q_excess = V(fnma_exact)(z, z, q);
     const VEC p = V(mul)(q, third), p_excess = V(fnma_exact)(q, third, p);
@@ -174,10 +198,9 @@ DW_INLINE VEC V(gelu_tanh)(VEC z)
     w_rest = V(add)(w_rest, V(fma)(q, V(set1)(V(gelu_third_low)), V(set1)(V(gelu_first_low))));
     w_rest = V(fnma)(q_excess, third, w_rest);
     const VEC v = V(mul)(z, w), v_excess = V(fnma)(z, w_rest, V(fnma_exact)(z, w, v));
-    const VEC x = V(below)(v, V(set1)(V(sigmoid_highest))), power = V(nearest_power)(x, -1, BIAS);
-    const VEC m = V(expm1_small)(V(remainder_exact)(x, v_excess, power, -1, BIAS), -1);
-    const V(parts) e = {V(exponent)(power), m};
-    const VEC y = V(mul)(V(div)(z, V(logistic_divisor)(e)), V(set1)(V(guard_down)));
+    const VEC x = V(below)(v, V(set1)(V(sigmoid_highest))), power = V(logistic_power)(x);
+    const V(ratio) s = V(logistic_ratio)(power, V(remainder_exact)(x, v_excess, power, 1, V(logistic_bias)));
+    const VEC y = V(div)(V(mul)(z, s.scale), s.under);
     return V(select)(V(less)(V(abs)(z), V(set1)(V(gelu_tanh_highest))), y, V(ramp)(z));
 }
 
