@@ -17,12 +17,11 @@ typedef struct band {
     int64_t batch_item, lane, lanes, head;
     const char *w;
     ptrdiff_t w_tap, w_column;
-    char *tile; /* for results whose activation is written past the caches, else NULL */
     bool stream;
 } band;
 
-/* Bytes of weights and of results that the workspace has room for. */
-enum { WEIGHT_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES, RESULT_BYTES = DW_Y_TILE_BYTES };
+/* Bytes of weights that the workspace has room for. */
+enum { WEIGHT_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES };
 
 /* Rows that conv_rows should take at a time, input rows and results being so far apart. */
 static int rows_at_a_time(int64_t taps, int64_t row_bytes)
@@ -39,8 +38,6 @@ static void convolve(const band *s, const dw_walk *walk, int64_t row, int64_t ro
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t item = plan->item_bytes;
     const int64_t step = walk->first_step + row * s->region->phases;
-    char *y = s->call->y + (s->batch_item * plan->y.batch + step * plan->y.step + s->lane) * item;
-    const ptrdiff_t y_row = (ptrdiff_t)s->region->phases * plan->y.step;
     const dw_rows job = {
         .x = s->call->x,
         .x_at = (size_t)s->batch_item * (size_t)plan->x.batch
@@ -51,28 +48,24 @@ static void convolve(const band *s, const dw_walk *walk, int64_t row, int64_t ro
         .w_tap = s->w_tap,
         .w_column = s->w_column,
         .init = s->call->bias ? s->call->bias + s->lane * item : NULL,
-        .y = s->tile ? s->tile : y,
-        .y_row = s->tile ? (ptrdiff_t)s->lanes : y_row,
+        .y = s->call->y + (s->batch_item * plan->y.batch + step * plan->y.step + s->lane) * item,
+        .y_row = (ptrdiff_t)s->region->phases * plan->y.step,
         .rows = (ptrdiff_t)rows,
         .lanes = (ptrdiff_t)s->lanes,
         .taps = (ptrdiff_t)p->kernel_size,
         .head = (ptrdiff_t)s->head,
         .clip = !inside,
         .block = (int)block,
-        .stream = s->stream && !s->tile,
+        .stream = s->stream,
+        .kind = s->call->activation.kind,
+        .alpha = s->call->activation.alpha,
+        .beta = s->call->activation.beta,
         .start = walk->start + row * walk->advance,
         .advance = walk->advance,
         .dilation = p->dilation,
         .limit = p->in_steps,
     };
     plan->kernels->conv_rows(&job);
-    const dw_activate activation = {
-        .source = job.y, .target = y, .source_row = job.y_row, .target_row = y_row, .rows = job.rows,
-        .lanes = job.lanes, .head = job.head, .stream = s->stream, .kind = s->call->activation.kind,
-        .alpha = s->call->activation.alpha, .beta = s->call->activation.beta,
-    };
-    if (activation.kind != DWCONV_LINEAR)
-        plan->kernels->activate(&activation);
 }
 
 static void walk_band(const band *s)
@@ -82,9 +75,6 @@ static void walk_band(const band *s)
     for (int64_t phase = 0; phase < s->region->phases; phase++) {
         const dw_walk walk = dw_walk_of(plan, s->region, phase);
         const int64_t block = rows_at_a_time(p->kernel_size, dw_row_bytes(plan, walk.advance));
-        /* Rows to convolve before the activation passes over them. */
-        const int64_t bytes = s->lanes * plan->item_bytes * block;
-        const int64_t cached = dw_max((s->tile ? RESULT_BYTES : DW_ACTIVATE_BYTES) / bytes, 1) * block;
         const int64_t end = dw_min(s->part.last_row, walk.rows);
         int64_t inside_lo, inside_hi;
         dw_interior(walk.start, walk.advance, (p->kernel_size - 1) * p->dilation, p->in_steps, walk.rows, &inside_lo,
@@ -97,8 +87,6 @@ static void walk_band(const band *s)
             const bool inside = row >= inside_lo && row < inside_hi;
             next = inside ? inside_hi : row < inside_lo ? inside_lo : end;
             next = dw_min(next, end);
-            if (s->call->activation.kind != DWCONV_LINEAR)
-                next = dw_min(next, row + cached);
             convolve(s, &walk, row, next - row, block, inside);
         }
     }
@@ -134,12 +122,8 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
     s.head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
     s.stream = dw_output_is_large(plan) && (uintptr_t)(y + s.head * item) % (uintptr_t)(vector * item) == 0
                && plan->y.step * item % (vector * item) == 0;
-    const bool activate = call->activation.kind != DWCONV_LINEAR;
-    s.tile = s.stream && activate ? workspace + WEIGHT_BYTES : NULL;
 
     int64_t columns = WEIGHT_BYTES / (p->kernel_size * vector * item);
-    if (s.tile)
-        columns = dw_min(columns, RESULT_BYTES / (12 * vector * item));
     const int64_t all = dw_ceil_div(last - first - s.head, vector) + (s.head > 0);
     columns = dw_ceil_div(all, dw_ceil_div(all, columns)); /* bands of equal width */
     s.w = workspace;

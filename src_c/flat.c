@@ -15,7 +15,6 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
     const int64_t item = plan->item_bytes, d = p->dilation;
     const int64_t b = part.across / plan->out_channels, o = part.across % plan->out_channels;
     const int64_t last = region->first + part.last_row;
-    const bool activate = call->activation.kind != DWCONV_LINEAR;
     const char *x = call->x + (b * plan->x.batch + o / p->depth_multiplier * plan->x.channel) * item;
     const char *w = call->w + o * item;
     char *y = call->y + (b * plan->y.batch + o * plan->y.channel) * item;
@@ -31,8 +30,6 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
         const int64_t off = (int64_t)((uintptr_t)target % DW_ALIGN);
         if (off > 0 && off % item == 0) /* up to where a line begins: the stores after that do not straddle two */
             next = dw_min(next, step + (DW_ALIGN - off) / item);
-        else if (activate)
-            next = dw_min(next, step + DW_ACTIVATE_BYTES / item);
         const dw_line job = {
             .x = to > from ? x + (step - p->pad_left + from * d) * item : NULL,
             .w = w + from * call->w_tap * item,
@@ -42,11 +39,12 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
             .w_tap = call->w_tap,
             .taps = (ptrdiff_t)(to - from),
             .steps = (ptrdiff_t)(next - step),
-            .stream = off == 0 && !activate && dw_output_is_large(plan),
+            .stream = off == 0 && dw_output_is_large(plan),
+            .kind = call->activation.kind,
+            .alpha = call->activation.alpha,
+            .beta = call->activation.beta,
         };
         plan->kernels->conv_line(&job);
-        if (activate)
-            dw_activate_rows(call, target, 0, 1, job.steps);
     }
 }
 
@@ -70,11 +68,8 @@ static void all_channels(const dw_call *call, const dw_region *region, dw_part p
     const char *x = call->x + (part.across * plan->x.batch + (first - p->pad_left) * plan->x.step) * item;
     char *y = call->y + (part.across * plan->y.batch + first * plan->y.step) * item;
     int64_t left = (part.last_row - part.first_row) * channels;
-    const int64_t cached = dw_max(DW_ACTIVATE_BYTES / item / width / DW_ROW_BLOCK, 1) * DW_ROW_BLOCK * width;
-    while (left > 0) {
-        int64_t n = dw_min(left, cached);
-        if (n >= width)
-            n -= n % width;
+    while (left > 0) { /* whole rows, and what is left of one */
+        const int64_t n = left >= width ? left - left % width : left;
         const dw_rows job = {
             .x = x,
             .x_row = (size_t)width,
@@ -88,10 +83,11 @@ static void all_channels(const dw_call *call, const dw_region *region, dw_part p
             .rows = n >= width ? (ptrdiff_t)(n / width) : 1,
             .lanes = n >= width ? width : (ptrdiff_t)n,
             .taps = (ptrdiff_t)p->kernel_size,
+            .kind = call->activation.kind,
+            .alpha = call->activation.alpha,
+            .beta = call->activation.beta,
         };
         plan->kernels->conv_rows(&job);
-        if (call->activation.kind != DWCONV_LINEAR)
-            dw_activate_rows(call, y, 0, 1, (ptrdiff_t)n);
         x += n * item;
         y += n * item;
         left -= n;

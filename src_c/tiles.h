@@ -42,7 +42,6 @@ enum {
     DW_PACK_ROWS = 32,          /* fewer rows than this are not worth a copy of the weights */
     DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;
                                  * 6 MB: 54 against 55) */
-    DW_ACTIVATE_BYTES = 16 * 1024, /* rows convolved before the activation passes over them */
 
     DW_AHEAD_BYTES = 1024,      /* how far ahead sequences that are transposed are asked for (weight gradient of 3 taps,
                                  * 26 MB: 2.4 to 1.9 ms) */

@@ -11,6 +11,9 @@
  * weights which are not in the first-level cache do; 4 where rows and their results would push each other out of the
  * cache (dw_rows.block).
  *
+ * The sums of a block go to y directly, or by way of the stack through an activation, which overlaps with the loads of
+ * the next block.
+ *
  * Taps leave the input only at the first and last rows of a problem.  There, the few taps that are inside for some
  * rows of a block and outside for others are checked: each input row once where rows are shared, each (row, tap)
  * otherwise. */
@@ -177,6 +180,10 @@ DW_INLINE void V(column)(const dw_rows *job, V(taps) t, V(place) at, const int R
 
     const ptrdiff_t y_row = job->y_row;
     T *y = (T *)job->y + at.row * y_row + at.lane;
+    if (job->kind != DWCONV_LINEAR) {
+        V(put_activated)(job, acc, y, at.lanes, R, tail);
+        return;
+    }
     if (!tail && job->stream) {
         DW_UNROLL
         for (int r = 0; r < R; r++)

@@ -22,13 +22,16 @@
 #define DW_UNROLL
 #endif
 
+/* Where the sums of a short kernel go: to y, past the caches, through an activation. */
+enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
+
 #define T float
 #define VEC vec_f32
 #define LANES LANES_F32
 #define V(name) name##_f32
+#include "activate.tmpl.h"
 #include "short_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
-#include "activate.tmpl.h"
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
@@ -42,9 +45,9 @@
 #define VEC vec_f64
 #define LANES LANES_F64
 #define V(name) name##_f64
+#include "activate.tmpl.h"
 #include "short_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
-#include "activate.tmpl.h"
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"

@@ -10,7 +10,7 @@
 
 /* The convolution of a block of rows.
  *
- *     y[i*y_row + l] = init[i*init_row + l] + sum_k x[x_at + i*x_row + k*x_tap + l] * w[c*w_column + k*w_tap + j]
+ *     y[i*y_row + l] = act(init[i*init_row + l] + sum_k x[x_at + i*x_row + k*x_tap + l] * w[c*w_column + k*w_tap + j])
  *
  * for rows i and lanes l, taps ascending.  Lane l is number j of column c: columns are whole vectors, but for the last
  * and, if head > 0, the first, which then has `head` lanes.  With clip set, tap k of row i takes part only if
@@ -25,25 +25,28 @@ typedef struct dw_rows {
     int clip;
     int block;  /* rows at a time where they share input: 4, 8, 12 or 16 */
     int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows */
+    int kind;   /* of the activation: dwconv_activation_kind */
+    double alpha, beta;
     int64_t start, advance, dilation, limit;
 } dw_rows;
 
 /* The convolution of one sequence whose steps are neighbours in memory, with few taps (at most DW_FLAT_TAPS).
  *
- *     y[i] = init[0] + sum_k x[i + k*x_tap] * w[k*w_tap],  taps ascending */
+ *     y[i] = act(init[0] + sum_k x[i + k*x_tap] * w[k*w_tap]),  taps ascending */
 typedef struct dw_line {
     const void *x, *w, *init; /* init NULL: zero */
     void *y;
     ptrdiff_t x_tap, w_tap, taps, steps;
     int stream; /* write past the caches; y must be aligned to a vector */
+    int kind;
+    double alpha, beta;
 } dw_line;
 
 /* An elementwise function over a block of rows; source and destination may be the same. */
 typedef struct dw_activate {
     const void *source;
     void *target;
-    ptrdiff_t source_row, target_row, rows, lanes, head;
-    int stream; /* as in dw_rows; the target's first `head` lanes are written plainly */
+    ptrdiff_t source_row, target_row, rows, lanes;
     int kind; /* dwconv_activation_kind, not DWCONV_LINEAR */
     double alpha, beta;
 } dw_activate;

@@ -6,7 +6,7 @@
 
 /* R rows of one vector of lanes from element i of x.  SHARED: row r at tap k is input row r + k. */
 DW_INLINE void V(short_column)(const dw_rows *job, size_t i, const T *w, VEC start, T *y, const int R, const int TAPS,
-                               const int SHARED, const int STREAM)
+                               const int SHARED, const int END)
 {
     const T *x = job->x;
     const size_t x_row = job->x_row, x_tap = job->x_tap;
@@ -40,15 +40,19 @@ DW_INLINE void V(short_column)(const dw_rows *job, size_t i, const T *w, VEC sta
             }
         }
     }
+    if (END == DW_ACTIVATED) {
+        V(put_activated)(job, acc, y, LANES, R, 0);
+        return;
+    }
     DW_UNROLL
     for (int r = 0; r < R; r++)
-        if (STREAM)
+        if (END == DW_STREAM)
             V(stream)(y + r * y_row, acc[r]);
         else
             V(store)(y + r * y_row, acc[r]);
 }
 
-DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, const int SHARED, const int STREAM)
+DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, const int SHARED, const int END)
 {
     const T *const init = job->init;
     const ptrdiff_t lanes = job->lanes, w_column = job->w_column;
@@ -58,28 +62,32 @@ DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, 
         T *y = (T *)job->y + row * job->y_row;
         for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column)
             V(short_column)(job, i + (size_t)lane, w, init ? V(load)(init + lane) : V(zero)(), y + lane, R, TAPS, SHARED,
-                            STREAM);
+                            END);
     }
 }
 
 #define DW_SHORT(TAPS)                                                                                              \
     static void V(short_rows_##TAPS)(const dw_rows *job)                                                            \
     {                                                                                                               \
-        if (job->x_row != job->x_tap)                                                                               \
-            V(short_blocks)(job, 8, TAPS, 0, 0);                                                                    \
+        if (job->x_row != job->x_tap && job->kind != DWCONV_LINEAR)                                                 \
+            V(short_blocks)(job, 8, TAPS, 0, DW_ACTIVATED);                                                         \
+        else if (job->x_row != job->x_tap)                                                                          \
+            V(short_blocks)(job, 8, TAPS, 0, DW_PLAIN);                                                             \
+        else if (job->kind != DWCONV_LINEAR)                                                                        \
+            V(short_blocks)(job, 8, TAPS, 1, DW_ACTIVATED);                                                         \
         else if (job->stream)                                                                                       \
-            V(short_blocks)(job, 8, TAPS, 1, 1);                                                                    \
+            V(short_blocks)(job, 8, TAPS, 1, DW_STREAM);                                                            \
         else                                                                                                        \
-            V(short_blocks)(job, 8, TAPS, 1, 0);                                                                    \
+            V(short_blocks)(job, 8, TAPS, 1, DW_PLAIN);                                                             \
     }
 /* Four rows, where that is better (dw_rows.block). */
 #define DW_SHORT_FOUR(TAPS)                                                                                         \
     static void V(short_rows_four_##TAPS)(const dw_rows *job)                                                       \
     {                                                                                                               \
         if (job->stream)                                                                                            \
-            V(short_blocks)(job, 4, TAPS, 1, 1);                                                                    \
+            V(short_blocks)(job, 4, TAPS, 1, DW_STREAM);                                                            \
         else                                                                                                        \
-            V(short_blocks)(job, 4, TAPS, 1, 0);                                                                    \
+            V(short_blocks)(job, 4, TAPS, 1, DW_PLAIN);                                                             \
     }
 DW_SHORT(2)
 DW_SHORT(3)
@@ -105,7 +113,7 @@ static void (*V(short_kernel)(const dw_rows *job, ptrdiff_t *rows))(const dw_row
     const ptrdiff_t taps = job->taps;
     if (taps < 2 || taps > 8 || job->clip || (job->init && job->init_row != 0))
         return NULL;
-    if (job->block == 4 && job->x_row == job->x_tap && taps <= 5) {
+    if (job->block == 4 && job->x_row == job->x_tap && taps <= 5 && job->kind == DWCONV_LINEAR) {
         *rows = 4;
         return four[taps - 2];
     }
@@ -114,7 +122,7 @@ static void (*V(short_kernel)(const dw_rows *job, ptrdiff_t *rows))(const dw_row
 }
 
 /* Steps are lanes, and the weights stay in registers from the first step to the last. */
-DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int STREAM)
+DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
 {
     const T *x = job->x, *const w = job->w;
     T *y = job->y;
@@ -125,13 +133,21 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int STREA
     DW_UNROLL
     for (int k = 0; k < TAPS; k++)
         weight[k] = V(set1)(w[k * job->w_tap]);
-    ptrdiff_t i = 0;
+    _Alignas(64) T sums[8 * LANES]; /* waiting for the activation */
+    ptrdiff_t i = 0, waiting = 0;
     for (; i + LANES <= steps; i += LANES) {
         VEC acc = start;
         DW_UNROLL
         for (int k = 0; k < TAPS; k++)
             acc = V(fma)(V(load)(x + i + k * tap), weight[k], acc);
-        if (STREAM)
+        if (END == DW_ACTIVATED) {
+            V(store)(sums + waiting * LANES, acc);
+            if (++waiting < 8 && i + 2 * LANES <= steps)
+                continue;
+            V(activations)[job->kind](sums, LANES, y + i - (waiting - 1) * LANES, LANES, waiting, job->stream, job->alpha,
+                                      job->beta);
+            waiting = 0;
+        } else if (END == DW_STREAM)
             V(stream)(y + i, acc);
         else
             V(store)(y + i, acc);
@@ -141,16 +157,23 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int STREA
         DW_UNROLL
         for (int k = 0; k < TAPS; k++)
             acc = V(fma)(V(load_tail)(x + i + k * tap, steps - i), weight[k], acc);
+        if (END == DW_ACTIVATED) {
+            V(store)(sums, acc);
+            V(activations)[job->kind](sums, LANES, sums, LANES, 1, 0, job->alpha, job->beta);
+            acc = V(load)(sums);
+        }
         V(store_tail)(y + i, acc, steps - i);
     }
 }
 
 #define DW_LINE(TAPS)                                                                                           \
     case TAPS:                                                                                                      \
-        if (job->stream)                                                                                            \
-            V(short_line)(job, TAPS, 1);                                                                        \
+        if (job->kind != DWCONV_LINEAR)                                                                             \
+            V(short_line)(job, TAPS, DW_ACTIVATED);                                                                 \
+        else if (job->stream)                                                                                       \
+            V(short_line)(job, TAPS, DW_STREAM);                                                                    \
         else                                                                                                        \
-            V(short_line)(job, TAPS, 0);                                                                        \
+            V(short_line)(job, TAPS, DW_PLAIN);                                                                     \
         break;
 
 static void V(conv_line)(const dw_line *job)
