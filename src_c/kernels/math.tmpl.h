@@ -100,8 +100,8 @@ DW_INLINE VEC V(tanh)(VEC z)
 }
 
 /* The logistic function 1 / (1 + e^-z) as the ratio of 2^n and 2^n + e^-r, both times 2^guard; z = n*ln 2 + r.  n stops
- * where every caller's result has become zero, and the polynomial goes on, up to infinity.  2^n + 1 is exact where it
- * counts, and the fma that adds e^-r - 1 is all that rounds the divisor.  A subnormal quotient is rounded once. */
+ * where every caller's result has become zero, and the polynomial goes on, up to infinity.  1 is added last: 2^n + 1 would
+ * be rounded where 2^n is small, but 2^n + (e^-r - 1) is small itself.  A subnormal quotient is rounded once. */
 typedef struct V(ratio) {
     VEC scale, under;
 } V(ratio);
@@ -121,8 +121,8 @@ DW_INLINE V(ratio) V(logistic_ratio)(VEC power, VEC r)
     DW_UNROLL
     for (int i = 0; i < V(exp_terms); i++)
         c[i + 1] = (i % 2 ? -V(guard_up) : V(guard_up)) * V(exp)[i];
-    const VEC scale = V(exponent)(power), sum = V(add)(scale, V(set1)(V(guard_up)));
-    return (V(ratio)){scale, V(fma)(V(polynomial)(r, c, V(exp_terms) + 1), r, sum)};
+    const VEC scale = V(exponent)(power), difference = V(fma)(V(polynomial)(r, c, V(exp_terms) + 1), r, scale);
+    return (V(ratio)){scale, V(add)(difference, V(set1)(V(guard_up)))};
 }
 
 DW_INLINE V(ratio) V(logistic_parts)(VEC z)
