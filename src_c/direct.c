@@ -23,73 +23,137 @@ typedef struct band {
 /* Bytes of weights that the workspace has room for. */
 enum { WEIGHT_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES };
 
-/* Rows that conv_rows should take at a time, input rows and results being so far apart. */
-static int rows_at_a_time(int64_t taps, int64_t row_bytes)
+/* Whether x and y, columns of rows that are a multiple of `row_bytes` apart, fall on different sets of the cache. */
+static bool apart(const char *x, const char *y, int64_t row_bytes)
 {
+    const int64_t distance = DW_ALIGN * 8 * 64 / dw_cache_lines(row_bytes); /* from a set of x to the next */
+    const int64_t between = (int64_t)(((uintptr_t)y - (uintptr_t)x) % (uintptr_t)distance);
+    return between >= 2 * DW_ALIGN && between <= distance - 2 * DW_ALIGN;
+}
+
+/* Rows that conv_rows should take at a time, so that input rows and results do not push each other out of the cache. */
+static int rows_at_a_time(const band *s, int64_t advance)
+{
+    const dw_plan *plan = s->call->plan;
+    const int64_t taps = plan->problem.kernel_size, row_bytes = dw_row_bytes(plan, advance);
     const int64_t lines = dw_cache_lines(row_bytes);
     if (taps >= DW_TALL_TAPS)
         return lines > 12 + 3 ? 12 : 8;
-    return taps <= 5 && lines < 2 * 8 + taps ? 4 : 8;
+    if (taps > 5 || 2 * 8 + taps <= lines)
+        return 8;
+    if (plan->problem.stride == 1 && apart(s->call->x, s->call->y, row_bytes))
+        return 8 + taps - 1 <= lines ? 8 : 4;
+    return 2 * 4 + taps - 1 <= lines ? 4 : 2;
 }
 
-static void convolve(const band *s, const dw_walk *walk, int64_t row, int64_t rows, int64_t block, bool inside)
+/* Output steps  step + i*distance + phase  for i < rows, phase < phases, and the taps they take part in. */
+typedef struct span {
+    int64_t step, rows, phases, distance;
+    int64_t advance; /* input steps from row to row */
+    int64_t tap, taps;
+    bool clip;
+} span;
+
+static void convolve(const band *s, const span *at, int block)
 {
     const dw_plan *plan = s->call->plan;
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t item = plan->item_bytes;
-    const int64_t step = walk->first_step + row * s->region->phases;
+    const int64_t start = at->step * p->stride - p->pad_left + at->tap * p->dilation;
     const dw_rows job = {
         .x = s->call->x,
-        .x_at = (size_t)s->batch_item * (size_t)plan->x.batch
-                + (size_t)(walk->start + row * walk->advance) * (size_t)plan->x.step + (size_t)s->lane,
-        .x_row = (size_t)walk->advance * (size_t)plan->x.step,
+        .x_at = (size_t)s->batch_item * (size_t)plan->x.batch + (size_t)start * (size_t)plan->x.step + (size_t)s->lane,
+        .x_row = (size_t)at->advance * (size_t)plan->x.step,
         .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
-        .w = s->w,
+        .x_phase = (size_t)p->stride * (size_t)plan->x.step,
+        .w = s->w + at->tap * s->w_tap * item,
         .w_tap = s->w_tap,
         .w_column = s->w_column,
         .init = s->call->bias ? s->call->bias + s->lane * item : NULL,
-        .y = s->call->y + (s->batch_item * plan->y.batch + step * plan->y.step + s->lane) * item,
-        .y_row = (ptrdiff_t)s->region->phases * plan->y.step,
-        .rows = (ptrdiff_t)rows,
+        .y = s->call->y + (s->batch_item * plan->y.batch + at->step * plan->y.step + s->lane) * item,
+        .y_row = (ptrdiff_t)at->distance * plan->y.step,
+        .y_phase = plan->y.step,
+        .rows = (ptrdiff_t)at->rows,
+        .phases = (ptrdiff_t)at->phases,
         .lanes = (ptrdiff_t)s->lanes,
-        .taps = (ptrdiff_t)p->kernel_size,
+        .taps = (ptrdiff_t)at->taps,
         .head = (ptrdiff_t)s->head,
-        .clip = !inside,
-        .block = (int)block,
+        .clip = at->clip,
+        .block = block,
         .stream = s->stream,
         .kind = s->call->activation.kind,
         .alpha = s->call->activation.alpha,
         .beta = s->call->activation.beta,
-        .start = walk->start + row * walk->advance,
-        .advance = walk->advance,
+        .start = start,
+        .advance = at->advance,
         .dilation = p->dilation,
         .limit = p->in_steps,
     };
     plan->kernels->conv_rows(&job);
 }
 
-static void walk_band(const band *s)
+/* Many taps: phase by phase, so that a row is still in the cache when its last tap wants it. */
+static void walk_phases(const band *s)
 {
     const dw_plan *plan = s->call->plan;
     const dwconv_problem *p = &plan->problem;
     for (int64_t phase = 0; phase < s->region->phases; phase++) {
         const dw_walk walk = dw_walk_of(plan, s->region, phase);
-        const int64_t block = rows_at_a_time(p->kernel_size, dw_row_bytes(plan, walk.advance));
+        const int block = rows_at_a_time(s, walk.advance);
         const int64_t end = dw_min(s->part.last_row, walk.rows);
         int64_t inside_lo, inside_hi;
         dw_interior(walk.start, walk.advance, (p->kernel_size - 1) * p->dilation, p->in_steps, walk.rows, &inside_lo,
                     &inside_hi);
         /* Clipping is decided by whole blocks of rows. */
-        inside_lo = dw_min((inside_lo + DW_ROW_BLOCK - 1) / DW_ROW_BLOCK * DW_ROW_BLOCK, end);
+        inside_lo = dw_min(dw_round_up(inside_lo, DW_ROW_BLOCK), end);
         inside_hi = dw_max(inside_hi / DW_ROW_BLOCK * DW_ROW_BLOCK, inside_lo);
 
         for (int64_t row = s->part.first_row, next; row < end; row = next) {
             const bool inside = row >= inside_lo && row < inside_hi;
             next = inside ? inside_hi : row < inside_lo ? inside_lo : end;
             next = dw_min(next, end);
-            convolve(s, &walk, row, next - row, block, inside);
+            const span part = {
+                .step = walk.first_step + row * s->region->phases, .rows = next - row, .phases = 1,
+                .distance = s->region->phases, .advance = walk.advance, .taps = p->kernel_size, .clip = !inside,
+            };
+            convolve(s, &part, block);
         }
     }
+}
+
+/* Few dilated taps: rows of all phases in turn, which goes through memory in order.  The steps are cut where a tap
+ * enters or leaves the input, so that none has to be checked. */
+static void walk_in_order(const band *s)
+{
+    const dwconv_problem *p = &s->call->plan->problem;
+    const int64_t d = p->dilation, first = s->region->first + s->part.first_row * s->region->phases;
+    const int64_t end = dw_min(s->region->first + s->part.last_row * s->region->phases,
+                               s->region->first + s->region->steps);
+    const int most = rows_at_a_time(s, d);
+    for (int64_t step = first, next; step < end; step = next) {
+        const dw_taps taps = dw_taps_at(p, step);
+        const int64_t steps = dw_min(taps.until, end) - step;
+        int64_t rows = dw_max(steps / d, 1);
+        int block = most;
+        while (block > 1 && rows < block)
+            block /= 2;
+        rows -= rows % block;
+        const span part = {
+            .step = step, .rows = rows, .phases = dw_min(d, steps), .distance = d, .advance = d, .tap = taps.from,
+            .taps = taps.to - taps.from,
+        };
+        next = step + rows * part.phases;
+        convolve(s, &part, block);
+    }
+}
+
+static void walk_band(const band *s)
+{
+    const dwconv_problem *p = &s->call->plan->problem;
+    if (s->region->phases == p->dilation && p->dilation > 1 && p->stride == 1 && p->kernel_size <= DW_DIRECT_TAPS)
+        walk_in_order(s);
+    else
+        walk_phases(s);
 }
 
 /* Elements before the first aligned vector of every row of a matrix; 0 if its rows are aligned differently. */

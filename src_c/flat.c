@@ -19,13 +19,9 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
     const char *w = call->w + o * item;
     char *y = call->y + (b * plan->y.batch + o * plan->y.channel) * item;
     for (int64_t step = region->first + part.first_row, next; step < last; step = next) {
-        const int64_t from = dw_clamp(dw_ceil_div(p->pad_left - step, d), 0, p->kernel_size);
-        const int64_t to = dw_clamp(dw_ceil_div(p->in_steps + p->pad_left - step, d), from, p->kernel_size);
-        next = last;
-        if (from > 0) /* until tap from - 1 enters */
-            next = dw_min(next, dw_max(p->pad_left - (from - 1) * d, step + 1));
-        if (to > from) /* until tap to - 1 leaves */
-            next = dw_min(next, p->in_steps + p->pad_left - (to - 1) * d);
+        const dw_taps taps = dw_taps_at(p, step);
+        const int64_t from = taps.from, to = taps.to;
+        next = dw_min(taps.until, last);
         char *target = y + step * item;
         const int64_t off = (int64_t)((uintptr_t)target % DW_ALIGN);
         if (off > 0 && off % item == 0) /* up to where a line begins: the stores after that do not straddle two */

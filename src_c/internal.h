@@ -106,6 +106,24 @@ static inline void dw_interior(int64_t first, int64_t advance, int64_t reach, in
     *hi = dw_clamp(*hi, *lo, n);
 }
 
+/* Taps [from, to) of an output step are inside the input, and so they are for all steps before `until`. */
+typedef struct dw_taps {
+    int64_t from, to, until;
+} dw_taps;
+
+/* For stride 1. */
+static inline dw_taps dw_taps_at(const dwconv_problem *p, int64_t step)
+{
+    dw_taps t = {.until = INT64_MAX};
+    t.from = dw_clamp(dw_ceil_div(p->pad_left - step, p->dilation), 0, p->kernel_size);
+    t.to = dw_clamp(dw_ceil_div(p->in_steps + p->pad_left - step, p->dilation), t.from, p->kernel_size);
+    if (t.from > 0) /* until tap from - 1 enters */
+        t.until = dw_max(p->pad_left - (t.from - 1) * p->dilation, step + 1);
+    if (t.to > t.from) /* until tap to - 1 leaves */
+        t.until = dw_min(t.until, p->in_steps + p->pad_left - (t.to - 1) * p->dilation);
+    return t;
+}
+
 /* How a phase of a region lies in time. */
 typedef struct dw_walk {
     int64_t first_step; /* output step of row 0 */

@@ -39,7 +39,7 @@ enum {
                                  * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
     DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
-    DW_PACK_ROWS = 32,          /* fewer rows than this are not worth a copy of the weights */
+    DW_PACK_ROWS = 64,          /* fewer rows than this are not worth a copy of the weights */
     DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;
                                  * 6 MB: 54 against 55) */
 

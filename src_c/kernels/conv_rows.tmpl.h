@@ -273,6 +273,17 @@ static void V(any_rows)(const dw_rows *job)
     }
 }
 
+static void V(any_phases)(const dw_rows *job)
+{
+    dw_rows phase = *job;
+    ptrdiff_t left = job->phases;
+    do {
+        V(any_rows)(&phase);
+        phase.x_at += job->x_phase;
+        phase.y = (T *)phase.y + job->y_phase;
+    } while (--left > 0);
+}
+
 /* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
 static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t lanes, ptrdiff_t column)
 {
@@ -286,7 +297,7 @@ static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t
     part.rows = rows;
     part.lanes = lanes;
     part.head = lane == 0 && lanes > job->head ? job->head : 0;
-    V(any_rows)(&part);
+    V(any_phases)(&part);
 }
 
 static void V(conv_rows)(const dw_rows *job)
@@ -307,7 +318,7 @@ static void V(conv_rows)(const dw_rows *job)
         V(rest)(job, 0, whole.rows, head + whole.lanes, job->lanes - head - whole.lanes, columns + (head > 0));
         V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0);
     } else
-        V(any_rows)(job);
+        V(any_phases)(job);
     if (job->stream)
         DW_STREAM_FENCE();
     V(leave)();

@@ -19,11 +19,12 @@
 typedef struct dw_rows {
     const void *x, *w, *init; /* init NULL: zeros */
     void *y;
-    size_t x_at, x_row, x_tap;
-    ptrdiff_t w_tap, w_column, init_row, y_row;
+    size_t x_at, x_row, x_tap, x_phase;
+    ptrdiff_t w_tap, w_column, init_row, y_row, y_phase;
     ptrdiff_t rows, lanes, taps, head;
+    ptrdiff_t phases; /* the same so many times, x_phase and y_phase further each time; 0 means once */
     int clip;
-    int block;  /* rows at a time where they share input: 4, 8, 12 or 16 */
+    int block;  /* rows at a time where they share input: 1, 2, 4, 8, 12 or 16 */
     int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows */
     int kind;   /* of the activation: dwconv_activation_kind */
     double alpha, beta;

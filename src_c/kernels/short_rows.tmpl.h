@@ -57,12 +57,17 @@ DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, 
     const T *const init = job->init;
     const ptrdiff_t lanes = job->lanes, w_column = job->w_column;
     for (ptrdiff_t row = 0; row < job->rows; row += R) {
-        const size_t i = job->x_at + (size_t)row * job->x_row;
-        const T *w = job->w;
+        size_t i = job->x_at + (size_t)row * job->x_row;
         T *y = (T *)job->y + row * job->y_row;
-        for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column)
-            V(short_column)(job, i + (size_t)lane, w, init ? V(load)(init + lane) : V(zero)(), y + lane, R, TAPS, SHARED,
-                            END);
+        ptrdiff_t left = job->phases;
+        do {
+            const T *w = job->w;
+            for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column)
+                V(short_column)(job, i + (size_t)lane, w, init ? V(load)(init + lane) : V(zero)(), y + lane, R, TAPS,
+                                SHARED, END);
+            i += job->x_phase;
+            y += job->y_phase;
+        } while (--left > 0);
     }
 }
 
@@ -80,14 +85,14 @@ DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, 
         else                                                                                                        \
             V(short_blocks)(job, 8, TAPS, 1, DW_PLAIN);                                                             \
     }
-/* Four rows, where that is better (dw_rows.block). */
-#define DW_SHORT_FOUR(TAPS)                                                                                         \
-    static void V(short_rows_four_##TAPS)(const dw_rows *job)                                                       \
+/* Fewer rows, where that is better (dw_rows.block). */
+#define DW_SHORT_FEW(TAPS, R)                                                                                       \
+    static void V(short_rows_##TAPS##_by_##R)(const dw_rows *job)                                                   \
     {                                                                                                               \
         if (job->stream)                                                                                            \
-            V(short_blocks)(job, 4, TAPS, 1, DW_STREAM);                                                            \
+            V(short_blocks)(job, R, TAPS, 1, DW_STREAM);                                                            \
         else                                                                                                        \
-            V(short_blocks)(job, 4, TAPS, 1, DW_PLAIN);                                                             \
+            V(short_blocks)(job, R, TAPS, 1, DW_PLAIN);                                                             \
     }
 DW_SHORT(2)
 DW_SHORT(3)
@@ -96,26 +101,37 @@ DW_SHORT(5)
 DW_SHORT(6)
 DW_SHORT(7)
 DW_SHORT(8)
-DW_SHORT_FOUR(2)
-DW_SHORT_FOUR(3)
-DW_SHORT_FOUR(4)
-DW_SHORT_FOUR(5)
+DW_SHORT_FEW(2, 1)
+DW_SHORT_FEW(2, 2)
+DW_SHORT_FEW(2, 4)
+DW_SHORT_FEW(3, 1)
+DW_SHORT_FEW(3, 2)
+DW_SHORT_FEW(3, 4)
+DW_SHORT_FEW(4, 1)
+DW_SHORT_FEW(4, 2)
+DW_SHORT_FEW(4, 4)
+DW_SHORT_FEW(5, 1)
+DW_SHORT_FEW(5, 2)
+DW_SHORT_FEW(5, 4)
 #undef DW_SHORT
-#undef DW_SHORT_FOUR
+#undef DW_SHORT_FEW
 
 /* The kernel for so many taps and the rows it takes at a time, or NULL. */
 static void (*V(short_kernel)(const dw_rows *job, ptrdiff_t *rows))(const dw_rows *)
 {
     static void (*const eight[])(const dw_rows *) = {V(short_rows_2), V(short_rows_3), V(short_rows_4), V(short_rows_5),
                                                      V(short_rows_6), V(short_rows_7), V(short_rows_8)};
-    static void (*const four[])(const dw_rows *) = {V(short_rows_four_2), V(short_rows_four_3), V(short_rows_four_4),
-                                                    V(short_rows_four_5)};
+    static void (*const few[][4])(const dw_rows *) = {
+        {V(short_rows_2_by_1), V(short_rows_3_by_1), V(short_rows_4_by_1), V(short_rows_5_by_1)},
+        {V(short_rows_2_by_2), V(short_rows_3_by_2), V(short_rows_4_by_2), V(short_rows_5_by_2)},
+        {V(short_rows_2_by_4), V(short_rows_3_by_4), V(short_rows_4_by_4), V(short_rows_5_by_4)},
+    };
     const ptrdiff_t taps = job->taps;
     if (taps < 2 || taps > 8 || job->clip || (job->init && job->init_row != 0))
         return NULL;
-    if (job->block == 4 && job->x_row == job->x_tap && taps <= 5 && job->kind == DWCONV_LINEAR) {
-        *rows = 4;
-        return four[taps - 2];
+    if (job->block < 8 && job->x_row == job->x_tap && taps <= 5 && job->kind == DWCONV_LINEAR) {
+        *rows = job->block;
+        return few[job->block / 2][taps - 2];
     }
     *rows = 8;
     return eight[taps - 2];
