@@ -14,7 +14,7 @@ typedef struct band {
     const dw_call *call;
     const dw_region *region;
     dw_part part;
-    int64_t batch_item, lane, lanes, head;
+    int64_t batch_item, items, lane, lanes, head;
     const char *w;
     ptrdiff_t w_tap, w_column;
     bool stream;
@@ -46,7 +46,8 @@ static int rows_at_a_time(const band *s, int64_t advance)
     return 2 * 4 + taps - 1 <= lines ? 4 : 2;
 }
 
-/* Output steps  step + i*distance + phase  for i < rows, phase < phases, and the taps they take part in. */
+/* Output steps  step + i*distance + phase  for i < rows, phase < phases, and the taps they take part in.  Where there is
+ * but one phase, the same for all batch items of the task. */
 typedef struct span {
     int64_t step, rows, phases, distance;
     int64_t advance; /* input steps from row to row */
@@ -59,22 +60,23 @@ static void convolve(const band *s, const span *at, int block)
     const dw_plan *plan = s->call->plan;
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t item = plan->item_bytes;
+    const bool items = at->phases == 1;
     const int64_t start = at->step * p->stride - p->pad_left + at->tap * p->dilation;
     const dw_rows job = {
         .x = s->call->x,
         .x_at = (size_t)s->batch_item * (size_t)plan->x.batch + (size_t)start * (size_t)plan->x.step + (size_t)s->lane,
         .x_row = (size_t)at->advance * (size_t)plan->x.step,
         .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
-        .x_phase = (size_t)p->stride * (size_t)plan->x.step,
+        .x_phase = items ? (size_t)plan->x.batch : (size_t)p->stride * (size_t)plan->x.step,
         .w = s->w + at->tap * s->w_tap * item,
         .w_tap = s->w_tap,
         .w_column = s->w_column,
         .init = s->call->bias ? s->call->bias + s->lane * item : NULL,
         .y = s->call->y + (s->batch_item * plan->y.batch + at->step * plan->y.step + s->lane) * item,
         .y_row = (ptrdiff_t)at->distance * plan->y.step,
-        .y_phase = plan->y.step,
+        .y_phase = items ? plan->y.batch : plan->y.step,
         .rows = (ptrdiff_t)at->rows,
-        .phases = (ptrdiff_t)at->phases,
+        .phases = (ptrdiff_t)(items ? s->items : at->phases),
         .lanes = (ptrdiff_t)s->lanes,
         .taps = (ptrdiff_t)at->taps,
         .head = (ptrdiff_t)s->head,
@@ -170,7 +172,9 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
     const int64_t item = plan->item_bytes, vector = plan->kernels->vector_lanes;
     const int64_t first = part.across % region->panels * region->panel_lanes;
     const int64_t last = dw_min(first + region->panel_lanes, plan->out_channels);
-    band s = {.call = call, .region = region, .part = part, .batch_item = part.across / region->panels};
+    band s = {.call = call, .region = region, .part = part};
+    s.batch_item = part.across / region->panels * region->items;
+    s.items = dw_min(region->items, p->batch - s.batch_item);
     if (!region->packs_weights) {
         s.lane = first;
         s.lanes = last - first;
@@ -185,7 +189,7 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
     const char *y = call->y + (s.batch_item * plan->y.batch + first) * item;
     s.head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
     s.stream = dw_output_is_large(plan) && (uintptr_t)(y + s.head * item) % (uintptr_t)(vector * item) == 0
-               && plan->y.step * item % (vector * item) == 0;
+               && plan->y.step % vector == 0 && (s.items == 1 || plan->y.batch % vector == 0);
 
     int64_t columns = WEIGHT_BYTES / (p->kernel_size * vector * item);
     const int64_t all = dw_ceil_div(last - first - s.head, vector) + (s.head > 0);

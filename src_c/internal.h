@@ -37,6 +37,7 @@ typedef struct dw_region {
     int32_t way;
     int32_t natural;          /* PANEL: 1 = tile rows are consecutive input steps, 0 = every dilation-th */
     int32_t packs_weights;    /* DIRECT */
+    int32_t items;            /* DIRECT: batch items of one task */
 } dw_region;
 
 enum { DW_MAX_REGIONS = 4 };

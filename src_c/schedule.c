@@ -34,7 +34,8 @@ static void add_direct(dw_plan *plan, int64_t first, int64_t steps)
     if (p->batch * dw_min(steps, DW_ROW_BLOCK) < DW_ROW_BLOCK)
         r->panel_lanes = 4096 / plan->item_bytes;
     r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
-    r->tasks_across = r->panels * p->batch;
+    r->items = r->phases == 1 ? (int32_t)dw_clamp(DW_TASK_ROWS / steps, 1, p->batch) : 1;
+    r->tasks_across = r->panels * dw_ceil_div(p->batch, r->items);
 }
 
 static void add_flat(dw_plan *plan, int64_t first, int64_t steps)

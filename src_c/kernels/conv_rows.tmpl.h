@@ -275,13 +275,15 @@ static void V(any_rows)(const dw_rows *job)
 
 static void V(any_phases)(const dw_rows *job)
 {
+    V(any_rows)(job);
+    if (job->phases <= 1)
+        return;
     dw_rows phase = *job;
-    ptrdiff_t left = job->phases;
-    do {
-        V(any_rows)(&phase);
+    for (ptrdiff_t i = 1; i < job->phases; i++) {
         phase.x_at += job->x_phase;
         phase.y = (T *)phase.y + job->y_phase;
-    } while (--left > 0);
+        V(any_rows)(&phase);
+    }
 }
 
 /* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
