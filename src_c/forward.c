@@ -40,15 +40,6 @@ size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)
     return plan ? dw_scratch_size(plan, max_threads) : 0;
 }
 
-void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes)
-{
-    const dw_activate job = {
-        .source = rows, .target = rows, .source_row = row, .target_row = row, .rows = count, .lanes = lanes,
-        .kind = call->activation.kind, .alpha = call->activation.alpha, .beta = call->activation.beta,
-    };
-    call->plan->kernels->activate(&job);
-}
-
 static void run_task(void *argument, int64_t index, int worker)
 {
     const dw_call *call = argument;

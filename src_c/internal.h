@@ -195,8 +195,6 @@ static inline char *dw_align(void *workspace)
     return (char *)workspace + (DW_ALIGN - (uintptr_t)workspace % DW_ALIGN) % DW_ALIGN;
 }
 
-/* forward.c: the activation of this call over rows that were just written, in place. */
-void dw_activate_rows(const dw_call *call, void *rows, ptrdiff_t row, ptrdiff_t count, ptrdiff_t lanes);
 bool dw_activation_is_usable(const dwconv_activation *activation);
 
 static inline const dw_plan *dw_plan_of(const dwconv_plan *plan)

@@ -143,6 +143,7 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
     const int64_t start = walk->start + row * advance + tap * problem->dilation;
     const int64_t reach = (rows - 1) * advance + (taps - 1) * problem->dilation;
     const bool more = tap > 0 || p->summand > 0; /* the sums so far are in y */
+    const bool last = tap + taps == problem->kernel_size; /* sums over lanes have no activation */
     for (int64_t i = 0; i < inner; i++) {
         char *target = y + i * y_row * p->item;
         const dw_rows job = {
@@ -161,6 +162,9 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .rows = (ptrdiff_t)((rows - i - 1) / inner + 1),
             .lanes = p->lanes,
             .taps = (ptrdiff_t)taps,
+            .kind = last ? p->call->activation.kind : DWCONV_LINEAR,
+            .alpha = p->call->activation.alpha,
+            .beta = p->call->activation.beta,
             .clip = start < 0 || start + reach >= problem->in_steps,
             .start = start + i * advance,
             .advance = inner * advance,
@@ -291,8 +295,6 @@ void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, c
             }
             if (p.summand > 0)
                 choose_summands(&p, 0);
-            if (call->activation.kind != DWCONV_LINEAR)
-                dw_activate_rows(call, y, y_row, (ptrdiff_t)rows, p.lanes);
             if (!p.in_place)
                 unpack(&p, step, rows);
         }

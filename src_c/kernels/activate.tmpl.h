@@ -123,7 +123,7 @@ DW_INLINE void V(put_activated)(const dw_rows *job, const VEC *sums, T *y, ptrdi
 {
     const ptrdiff_t y_row = job->y_row;
     const V(apply) apply = V(activations)[job->kind];
-    _Alignas(64) T buffer[12 * LANES];
+    _Alignas(64) T buffer[16 * LANES];
     DW_UNROLL
     for (int r = 0; r < R; r++)
         V(store)(buffer + r * LANES, sums[r]);
