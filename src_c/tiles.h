@@ -69,10 +69,10 @@ enum {
     DW_STREAM_CHUNK = 4,        /* fewer steps than this are taken one by one */
     DW_STREAM_LONG = 64,        /* outputs inside a chunk that are worth a call of dwconv_forward */
     DW_STREAM_LANES_BYTES = 2048, /* of each row that is walked over at a time */
-    DW_STREAM_ROOM_BYTES = 128 * 1024, /* of a tile, for chunks, but some rows at least and at most, */
+    DW_STREAM_ROOM_BYTES = 256 * 1024, /* of a tile, for chunks, but some rows at least and at most, */
     DW_STREAM_LEAST_ROOM = 4,
     DW_STREAM_MOST_NARROW_ROOM = 256,
-    DW_STREAM_MOST_ROOM = 64,   /* and never less than the history, so that moving it costs a copy for each step */
+    DW_STREAM_MOST_ROOM = 128,   /* and never less than the history, so that moving it costs a copy for each step */
     DW_STREAM_Y_ROWS = 64       /* channels_first: outputs that are transposed at a time */
 };
 
