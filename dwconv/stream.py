@@ -74,7 +74,7 @@ class DepthwiseConv1DStream(Stream):
     second one while the first is running is a `RuntimeError`. Streams can be copied and pickled; ``copy.copy`` gives an
     independent stream on the same weights.
 
-    The state takes about twice the memory of ``history`` input steps, or with a short history up to 128 KiB (or four
+    The state takes about twice the memory of ``history`` input steps, or with a short history up to 256 KiB (or four
     steps) more for each batch item, so that it seldom has to be moved. A call of `step` allocates
     nothing but its result, or not even that with `out`.
 
