@@ -64,12 +64,12 @@ def test_details_without_dwconv(tmp_path):
 
 
 def test_memory():
-    cases = [case for case in PUBLIC_CASES if case.name in ("dscnn_kws_cl", "train_mamba_cl")]
+    cases = [case for case in PUBLIC_CASES if case.name in ("conformer_s_cl", "train_mamba_cl")]
     try:
         entries = memory.measure(cases, [1, 2])
     except native.NoCompiler as error:
         pytest.skip(str(error))
-    assert [(e["case"], e["threads"]) for e in entries] == [("dscnn_kws_cl", n) for n in (1, 2)]
+    assert [(e["case"], e["threads"]) for e in entries] == [("conformer_s_cl", n) for n in (1, 2)]
     assert all(0 < e["workspace_per_thread"] <= 65536 and 0 < e["python"] < 4096 for e in entries)
 
 
