@@ -86,10 +86,10 @@ DW_INLINE void V(correlate_lanes)(const dw_correlate *job, ptrdiff_t tap, ptrdif
         V(correlate_inside)(job, tap, lane, steps, R, 1, SHARED, 0);
     if (lane >= end)
         return;
-    ptrdiff_t r = 0; /* fewer lanes than a vector: four taps at a time are enough */
-    for (; r + 4 <= R; r += 4)
+    const int fours = R / 4 * 4; /* fewer lanes than a vector: four taps at a time are enough */
+    for (int r = 0; r < fours; r += 4)
         V(correlate_inside)(job, tap + r, lane, steps, 4, 1, SHARED, 1);
-    for (; r < R; r++)
+    for (int r = fours; r < R; r++)
         V(correlate_inside)(job, tap + r, lane, steps, 1, 1, SHARED, 1);
 }
 
