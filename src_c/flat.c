@@ -73,6 +73,7 @@ static void all_channels(const dw_call *call, const dw_region *region, dw_part p
             .w = w,
             .w_tap = width,
             .w_column = plan->kernels->vector_lanes,
+            .block = DW_ROW_BLOCK,
             .init = call->bias ? init : NULL,
             .y = y,
             .y_row = width,

@@ -43,6 +43,11 @@ SWEEPS = {
         {"steps": t, "channels": c, "batch": 1}
         for t, c in itertools.product((511, 1024, 2049), (1, 2, 3, 5, 16, 17))
     ],
+    # Dilations by whole vectors make rows of few channels share input as if there were none.
+    "few dilated taps": [
+        dict(steps=300, channels=c, dilation_rate=d, kernel_size=k, strides=1, multiplier=1)
+        for c, d, k in itertools.product((1, 3, 7, 33), (2, 4, 8, 16), (2, 3, 5, 8))
+    ],
     "wide": [
         {"channels": c, "steps": t} for c, t in itertools.product((1023, 1024, 1025), (1, 8, 9))
     ],

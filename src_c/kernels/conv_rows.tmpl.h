@@ -8,7 +8,7 @@
  * is the promise the same bits rest on.  REUSE 1: stride 1; 2: stride 2; 0: any distance, nothing is shared.
  *
  * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds, or 16, so that also
- * weights which are not in the first-level cache do; 4 where rows and their results would push each other out of the
+ * weights which are not in the first-level cache do; 1, 2 or 4 where rows and their results would push each other out of the
  * cache (dw_rows.block).
  *
  * The sums of a block go to y directly, or by way of the stack through an activation, which overlaps with the loads of
