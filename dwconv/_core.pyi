@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Types of the compiled binding; see _core.pyx."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 class Plan:
@@ -35,6 +37,36 @@ class Plan:
         activation: tuple[int, float, float],
         threads: int,
         may_overlap: bool = True,
+    ) -> None: ...
+
+class KnownCalls:
+    def __init__(self, make_array: Callable[[tuple[int, int, int], np.dtype, int], np.ndarray]) -> None: ...
+    def run(
+        self,
+        x: object,
+        kernel: object,
+        bias: object,
+        out: object,
+        strides: object,
+        padding: object,
+        dilation_rate: object,
+        data_format: object,
+        activation: object,
+        method: object,
+        threads: int,
+    ) -> np.ndarray | None: ...
+    def remember(
+        self,
+        x: np.ndarray,
+        kernel: np.ndarray,
+        strides: int,
+        padding: object,
+        dilation_rate: int,
+        data_format: str,
+        activation: object,
+        method: str,
+        plan: Plan,
+        fused: tuple[int, float, float],
     ) -> None: ...
 
 def backward_input(

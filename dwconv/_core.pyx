@@ -117,10 +117,25 @@ cdef class Plan:
         cdef dwconv_activation fused
         fused.reserved = 0
         fused.kind, fused.alpha, fused.beta = activation
-        if self.problem.dtype == c.DWCONV_F32:
-            execute[float](self, x, kernel, bias, y, &fused, threads, may_overlap)
-        else:
-            execute[double](self, x, kernel, bias, y, &fused, threads, may_overlap)
+        execute_arrays(self, x, kernel, bias, y, &fused, threads, may_overlap)
+
+
+# One function for each dtype: each clears the memory of all its views first, whichever it uses.
+cdef int execute_f32(Plan plan, x, w, bias, y, const dwconv_activation *activation, int threads,
+                     bint may_overlap) except -1:
+    return execute[float](plan, x, w, bias, y, activation, threads, may_overlap)
+
+
+cdef int execute_f64(Plan plan, x, w, bias, y, const dwconv_activation *activation, int threads,
+                     bint may_overlap) except -1:
+    return execute[double](plan, x, w, bias, y, activation, threads, may_overlap)
+
+
+cdef int execute_arrays(Plan plan, x, w, bias, y, const dwconv_activation *activation, int threads,
+                        bint may_overlap) except -1:
+    if plan.problem.dtype == c.DWCONV_F32:
+        return execute_f32(plan, x, w, bias, y, activation, threads, may_overlap)
+    return execute_f64(plan, x, w, bias, y, activation, threads, may_overlap)
 
 
 cdef int matches(const Py_ssize_t *have, const Py_ssize_t *want) noexcept:
@@ -200,6 +215,7 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
             and (shape[2] <= 1 or strides[2] == item))
 
 
+include "_core_calls.pxi"
 include "_core_gradients.pxi"
 include "_core_stream.pxi"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from dwconv import activations
-from dwconv._core import Plan
+from dwconv._core import KnownCalls, Plan
 from dwconv.arrays import (
     FLOAT32,
     FLOAT64,
@@ -36,9 +36,7 @@ METHODS = ("auto", "direct", "fft")
 
 _LARGEST = 2**63 - 1
 
-# What a call with plain arrays and options of these values needs; most programs use few.
-_calls: dict[tuple, tuple] = {}
-_MOST_CALLS = 512
+known_calls = KnownCalls(aligned_empty)
 
 
 def depthwise_conv1d(
@@ -144,9 +142,6 @@ def depthwise_conv1d(
             [ 2.,  4.],
             [ 6.,  8.]]])
     """
-    key = None
-    # True and 1.0 equal 1, hence the exact types.  Everything else that could be wrong with a call of known shape and
-    # options is noticed by the plan, and explained on the long way.
     if not (lengths is cu_seqlens is seq_idx is state is None) or return_state:
         if state is not None or return_state:
             if not (lengths is cu_seqlens is seq_idx is None):
@@ -165,27 +160,12 @@ def depthwise_conv1d(
             activation=activation, out=out, num_threads=num_threads, method=method, lengths=lengths,
             cu_seqlens=cu_seqlens, seq_idx=seq_idx,
         )  # fmt: skip
-    if type(x) is type(kernel) is ndarray and type(strides) is type(dilation_rate) is int and type(padding) is str:
-        dtype = x.dtype
-        key = (x.shape, kernel.shape, dtype.char, strides, padding, dilation_rate, data_format, activation, method)
-        try:
-            call = _calls.get(key)
-        except TypeError:  # an option that cannot be hashed
-            key = call = None
-        if (
-            call is not None
-            and _holds(x, call[2])
-            and _holds(kernel, call[2])
-            and (bias is None or (type(bias) is ndarray and _holds(bias, call[2])))
-            and (out is None or (type(out) is ndarray and _holds(out, call[2])))
-        ):
-            threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-            try:
-                y = aligned_empty(call[0].out_shape, call[2], call[3]) if out is None else out
-                call[0].forward(x, kernel, bias, y, call[1], threads)
-                return y
-            except (ValueError, BufferError, MemoryError):
-                pass
+    threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
+    y = known_calls.run(
+        x, kernel, bias, out, strides, padding, dilation_rate, data_format, activation, method, threads
+    )  # fmt: skip
+    if y is not None:
+        return y
 
     given = (as_array(x, "input"), as_array(kernel, "kernel"), None if bias is None else as_array(bias, "bias"))
     x, kernel, bias, dtype = _arrays(*given)
@@ -194,7 +174,6 @@ def depthwise_conv1d(
     by_fft = checked_method(method) == "fft" or (method == "auto" and len(kernel) >= SHORTEST_FFT_KERNEL)
     if by_fft and fused != LINEAR:
         rest = function
-    threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
     x_strides = row_strides(x)
     problem = _problem(x, kernel, strides, padding, dilation_rate, data_format)
     plan = Plan(**problem, x_strides=x_strides or (0, 0))
@@ -220,10 +199,10 @@ def depthwise_conv1d(
 
     if rest is not None:
         y = rest(y)
-    elif key is not None and not by_fft and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
-        if len(_calls) >= _MOST_CALLS:
-            _calls.clear()
-        _calls[key] = (plan, fused, dtype, y.nbytes)
+    elif not by_fft and given[0] is x and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
+        known_calls.remember(
+            x, kernel, strides, padding, dilation_rate, data_format, activation, method, plan, fused
+        )  # fmt: skip
     if out is None:
         return y
     if not in_place:
@@ -231,11 +210,6 @@ def depthwise_conv1d(
         check_out(out, y.shape, y.dtype, given)
         out[...] = y
     return out
-
-
-def _holds(array, dtype) -> bool:
-    """Whether that is the dtype, byte order included; nearly always it is even the same object."""
-    return array.dtype is dtype or array.dtype == dtype
 
 
 def _arrays(x, kernel, bias):

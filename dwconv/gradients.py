@@ -20,7 +20,7 @@ from dwconv.arrays import (
     native,
     row_strides,
 )
-from dwconv.functional import _arrays, _holds, _problem, depthwise_conv1d
+from dwconv.functional import _arrays, _problem, depthwise_conv1d
 from dwconv.fused import LINEAR
 from dwconv.threads import checked_thread_count, get_num_threads
 
@@ -244,3 +244,8 @@ def _checked_needs(needs) -> tuple[bool, bool, bool]:
     else:
         error = TypeError
     raise error(f"`needs` must hold three booleans (input, kernel, bias), received needs={needs!r}")
+
+
+def _holds(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether that is the dtype, byte order included; nearly always it is even the same object."""
+    return array.dtype is dtype or array.dtype == dtype
