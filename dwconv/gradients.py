@@ -103,8 +103,8 @@ def depthwise_conv1d_backward(
 
     Notes
     -----
-    The results are the same bits for every thread count and data format; ``dwconv.h`` says in which order sums are
-    taken.  With u the unit roundoff and S the sum of the magnitudes of the terms of an element, errors are below
+    The results are the same bits for every thread count and, but for dkernel and dbias of kernels of up to 8 taps, for
+    both data formats; ``dwconv.h`` says in which order sums are taken.  With u the unit roundoff and S the sum of the magnitudes of the terms of an element, errors are below
     ``(terms + 2) * u * S`` for dx, which has at most ``ceil(kernel_size * gcd(strides, dilation_rate) / strides) *
     depth_multiplier`` terms, and for a sum of n terms in dkernel and dbias below
     ``(b + log2(n / b) + 3) * u * S``, ``b = min(n, 512)``.

@@ -7,8 +7,9 @@
  *
  * Output steps are cut in chunks of at most DW_CHUNK_STEPS, by the shape alone.  Within a chunk each sum is one chain
  * of fused multiply-adds, steps ascending; chunks are numbered batch items first, and their sums are added in pairs,
- * pairs of pairs, and so on, as in a binary counter.  Nothing else enters a result, so it does not depend on tiles,
- * threads, layout or vector width.
+ * pairs of pairs, and so on, as in a binary counter.  Sequences that are contiguous in time, with few taps, have W
+ * chains, of every W-th step each, and chunks W times as long, or of so many batch items; W is the number of elements
+ * in 64 bytes.  Nothing else enters a result, so it does not depend on tiles, threads or vector width.
  *
  * A span of chunks that is not everything leaves its sum in the workspace, and the caller's thread adds those up. */
 #include "backward_weight.h"

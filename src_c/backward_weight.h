@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The gradients of kernel and bias, in three files: how a call is cut (backward_weight_cuts.c), what a task does
- * (backward_weight_task.c), and the call itself (backward_weight.c), which says what is computed. */
+ * The gradients of kernel and bias, in four files: how a call is cut (backward_weight_cuts.c), what a task does
+ * (backward_weight_task.c; backward_weight_lines.c where lanes are steps), and the call itself (backward_weight.c),
+ * which says what is computed. */
 #ifndef DWCONV_BACKWARD_WEIGHT_H
 #define DWCONV_BACKWARD_WEIGHT_H
 
@@ -19,6 +20,8 @@ typedef struct dw_gradient_cuts {
     int64_t block_steps, block_taps;    /* of a tile, */
     int64_t x_bytes, y_bytes;           /* and what of the tiles that needs; none in place */
     bool in_place;                      /* no tiles: lanes are channels of the arrays */
+    bool lines;                         /* no tiles: lanes are steps; sums are chains of every W-th step */
+    int64_t line_items;                 /* lines: batch items of a unit */
     bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */
     int64_t unit_steps;                 /* not gathered: input steps from a row of the x tile to the next */
 } dw_gradient_cuts;
@@ -43,5 +46,11 @@ size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *cut
 void dw_gradient_task(void *call, int64_t index, int worker);
 void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
                        ptrdiff_t lanes);
+
+/* backward_weight_lines.c: whether lanes are steps; the sums of a unit, a row of output channels for each tap and one for
+ * the bias, with room for chains of as many channels. */
+bool dw_gradient_takes_lines(const dw_plan *plan);
+void dw_gradient_sum_lines(const dw_gradient_call *call, int64_t unit, int64_t channel, int64_t channels, char *chains,
+                           char *sums);
 
 #endif

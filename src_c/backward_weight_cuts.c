@@ -10,6 +10,10 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
     const dwconv_problem *p = &plan->problem;
     const int64_t row_bytes = c->tile_row * plan->item_bytes, x_rows = DW_GRADIENT_X_BYTES / row_bytes;
     const int64_t enough = dw_min(16, c->chunk_steps);
+    if (c->lines) {
+        c->x_bytes = c->panel_lanes * (c->group_taps + 1) * DW_ALIGN;
+        return;
+    }
     if (c->in_place) {
         c->block_steps = c->group_taps <= DW_DIRECT_TAPS ? DW_GRADIENT_ROW_BLOCK : DW_GRADIENT_LONG_BLOCK;
         c->block_steps = dw_min(c->block_steps, c->chunk_steps);
@@ -37,6 +41,18 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
     c->y_bytes = c->block_steps * row_bytes;
 }
 
+/* Chunks of time, and units of as many batch items as they have room for: a part of the definition of the result. */
+static void cut_time(const dw_plan *plan, dw_gradient_cuts *c)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t chains = c->lines ? DW_ALIGN / plan->item_bytes : 1;
+    c->chunk_steps = dw_ceil_div(p->out_steps, dw_ceil_div(p->out_steps, DW_CHUNK_STEPS * chains));
+    c->chunk_steps = dw_round_up(c->chunk_steps, chains);
+    c->chunks = dw_ceil_div(p->out_steps, c->chunk_steps);
+    c->line_items = c->lines && c->chunks == 1 ? dw_min(DW_CHUNK_STEPS / (c->chunk_steps / chains), p->batch) : 1;
+    c->units = c->chunks * dw_ceil_div(p->batch, c->line_items);
+}
+
 int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
@@ -48,17 +64,17 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, int max_thre
     const dwconv_problem *p = &plan->problem;
     const bool few = taps <= DW_DIRECT_TAPS, last = p->layout == DWCONV_CHANNELS_LAST;
     dw_gradient_cuts c = {.side = 1, .groups = 1};
+    c.lines = dw_gradient_takes_lines(plan);
     c.in_place = last && p->depth_multiplier == 1 && p->channels * plan->item_bytes >= DW_ALIGN
                  && (few || p->stride == p->dilation); /* many taps share rows, or packing them costs less */
     const int64_t row_bytes = c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
+                              : c.lines ? DW_GRADIENT_LINES_BYTES
                               : few || last ? DW_GRADIENT_PANEL_BYTES : DW_GRADIENT_NARROW_BYTES;
     const int64_t lanes = row_bytes / plan->item_bytes;
-    c.chunk_steps = dw_ceil_div(p->out_steps, dw_ceil_div(p->out_steps, DW_CHUNK_STEPS));
-    c.chunks = dw_ceil_div(p->out_steps, c.chunk_steps);
-    c.units = c.chunks * p->batch;
+    cut_time(plan, &c);
     c.panel_lanes = dw_min(plan->out_channels, lanes);
     c.panels = dw_ceil_div(plan->out_channels, c.panel_lanes);
-    if (c.panels == 1 && !c.in_place)
+    if (c.panels == 1 && !c.in_place && !c.lines)
         c.side = dw_min(DW_PANEL_BYTES / plan->item_bytes / c.panel_lanes, c.units);
     c.tile_row = (ptrdiff_t)dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes);
     while (c.units >> c.levels)

@@ -2,7 +2,8 @@
  *
  * A task of the weight gradient has some output channels as lanes, some taps, and a power of two of chunks (a span).
  * Where rows of channels suit the kernel it reads them in place; otherwise it packs blocks of x and dy into tiles like
- * the panels of the forward pass.  Where channels are few, chunks lie side by side as lanes. */
+ * the panels of the forward pass.  Where channels are few, chunks lie side by side as lanes.  Sequences that are
+ * contiguous in time, with few taps, are left to backward_weight_lines.c. */
 #include "backward_weight.h"
 #include "cpu.h"
 
@@ -249,8 +250,13 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     const int64_t end = dw_min((span + 1) * c->span_units, c->units);
     for (int64_t unit = span * c->span_units, count; unit < end; unit += count) {
         lanes l;
-        count = find_lanes(&t, unit, end, &l);
-        sum_units(&t, &l);
+        if (c->lines) {
+            count = 1;
+            dw_gradient_sum_lines(call, unit, t.channel, t.channels, t.x_tile, t.sums);
+        } else {
+            count = find_lanes(&t, unit, end, &l);
+            sum_units(&t, &l);
+        }
         for (int64_t n = 0; n < count; n++)
             push(&t, &sums, t.sums + n * t.channels * t.item, rows);
     }

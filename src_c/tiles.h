@@ -50,6 +50,8 @@ enum {
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
     DW_GRADIENT_PANEL_BYTES = 128,
+    DW_GRADIENT_LINE_STEPS = 32, /* channels_first with few taps: from here on lanes are steps; decides the order of sums */
+    DW_GRADIENT_LINES_BYTES = 64, /* whose sums rest while the next batch item comes */
     DW_GRADIENT_NARROW_BYTES = 64, /* channels_first with many taps: chunks fit whole, so no step is transposed twice */
     DW_GRADIENT_ROW_BYTES = 2048, /* in place, few taps: rows are read along, */
     DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */

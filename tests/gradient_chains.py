@@ -38,10 +38,14 @@ def input_gradient(add, x_shape, kernel, dy, *, strides, left, out_steps, dilati
     return total
 
 
-def weight_gradient(add, x, kernel_shape, dy, *, strides, left, out_steps, dilation_rate):
+def weight_gradient(
+    add, x, kernel_shape, dy, *, strides, left, out_steps, dilation_rate, channels_first=False
+):
     """dkernel and dbias: chains over chunks of time, added in pairs."""
     batch, steps, channels = x.shape
     taps, _, multiplier = kernel_shape
+    if channels_first and taps <= 8 and strides == multiplier == 1 and out_steps >= 32:
+        return gradient_of_lines(add, x, taps, dy, left, dilation_rate)
     length = -(-out_steps // -(-out_steps // CHUNK_STEPS))
     dy = dy.reshape(batch, out_steps, channels, multiplier)
     kernels, biases = [], []
@@ -57,6 +61,40 @@ def weight_gradient(add, x, kernel_shape, dy, *, strides, left, out_steps, dilat
         kernels += list(kernel)
         biases += list(bias)
     return in_pairs(kernels), in_pairs(biases).reshape(channels * multiplier)
+
+
+def gradient_of_lines(add, x, taps, dy, left, dilation_rate):
+    """The same for few taps and sequences that are contiguous in time: chains of every W-th step."""
+    batch, steps, channels = x.shape
+    out_steps = dy.shape[1]
+    lanes = 64 // dy.dtype.itemsize
+    length = -(-out_steps // -(-out_steps // (CHUNK_STEPS * lanes)))
+    length = -(-length // lanes) * lanes
+    items = 1 if length < out_steps else CHUNK_STEPS // (length // lanes)
+    kernels, biases = [], []
+    for start in range(0, out_steps, length):
+        for first in range(0, batch, items):
+            kernel = np.zeros((lanes, taps, channels), x.dtype)
+            bias = np.zeros((lanes, channels), x.dtype)
+            for b in range(first, min(first + items, batch)):
+                for i in range(start, min(start + length, out_steps), lanes):
+                    part = dy[b, i : i + lanes]
+                    bias[: len(part)] += part
+                    for k in range(taps):
+                        at = i + k * dilation_rate - left + np.arange(len(part))
+                        here = np.flatnonzero((at >= 0) & (at < steps))
+                        kernel[here, k] = add(kernel[here, k], x[b, at[here]], part[here])
+            kernels.append(in_halves(kernel)[..., np.newaxis])
+            biases.append(in_halves(bias))
+    return in_pairs(kernels), in_pairs(biases)
+
+
+def in_halves(terms):
+    """The upper half of an array is added to the lower, until one element is left."""
+    while len(terms) > 1:
+        half = len(terms) // 2
+        terms = terms[:half] + terms[half:]
+    return terms[0]
 
 
 def in_pairs(terms):

@@ -37,7 +37,10 @@ def model(case, isa, x, kernel, dy):
     if _core.isa_has_fma(isa):
         add = chains.fma_f32 if case.dtype == "float32" else chains.fma_f64
     dx = gradient_chains.input_gradient(add, x.shape, kernel, dy, **case.geometry)
-    return dx, *gradient_chains.weight_gradient(add, x, kernel.shape, dy, **case.geometry)
+    first = case.data_format == "channels_first"
+    return dx, *gradient_chains.weight_gradient(
+        add, x, kernel.shape, dy, **case.geometry, channels_first=first
+    )
 
 
 def check_bounds(case, line, got, x, kernel, dy):
@@ -136,6 +139,19 @@ WALKS = [
     Case(5, 40, 2, batch=37, multiplier=1, padding="same"),
 ]
 
+# Sequences contiguous in time with few taps: several units of several batch items, of several chunks,
+# whole vectors and not, taps near enough to be shifted and not.
+LINES = [
+    Case(64, 37, 7, batch=11, padding="same"),
+    Case(40, 19, 7, batch=11, padding="same"),
+    Case(51, 3, 4, padding="valid"),
+    Case(9000, 3, 2, batch=3, dilation_rate=5, padding="causal"),
+    Case(700, 2, 8, batch=70, padding=(9, -2)),
+    Case(64, 5, 4, dilation_rate=20, batch=2, padding="same"),
+    Case(32, 9, 5, dilation_rate=2, padding=(-3, 11)),
+    Case(32, 9, 1),
+]
+
 
 @pytest.mark.parametrize("walk", WALKS, ids=str)
 @both_dtypes
@@ -146,13 +162,46 @@ def test_walks(data_format, dtype, walk):
     check_guarded(case, pick(rng, _core.isa_names()), rng, 0)
 
 
+@every_isa
+@both_dtypes
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_lines(line, dtype, isa):
+    case = Case(**(vars(line) | {"data_format": "channels_first", "dtype": dtype}))
+    check_guarded(case, isa, np.random.default_rng(53), 0)
+
+
+@every_isa
+@both_dtypes
+def test_lines_that_are_not_finite(dtype, isa):
+    """An infinite gradient meets no padding, at either end; what it meets becomes infinite or NaN."""
+    case = Case(64, 6, 7, batch=3, padding="same", data_format="channels_first", dtype=dtype)
+    x, kernel, _ = case.floats()
+    for step, value in ((0, np.inf), (63, -np.inf), (30, np.nan), (2, np.inf)):
+        dy = gradient_of_output(case)
+        dy[1, step, 4] = value
+        dkernel, dbias = np.empty_like(kernel), np.empty(6, dtype)
+        _core.backward_weight(
+            plan_of(case, isa), case.to_layout(x), case.to_layout(dy), dkernel, dbias, 1
+        )
+        with np.errstate(invalid="ignore"):
+            _, exact, exact_bias = model_in_float64(case, x, kernel, dy)
+        np.testing.assert_allclose(dkernel, exact, 1e-4, 1e-4, err_msg=f"{step=} {value=}")
+        np.testing.assert_allclose(dbias, exact_bias, 1e-4, 1e-4, err_msg=f"{step=} {value=}")
+        assert np.isfinite(dkernel[:, 4]).sum() == {0: 3, 63: 3, 30: 0, 2: 1}[step]
+
+
 def test_thread_counts_and_layouts_give_the_same_bits():
+    """But for the gradients of few weights, which have an order of their own in channels_first."""
     rng = np.random.default_rng(47)
-    for case in (*WALKS, *(random_case(rng) for _ in range(scaled(40)))):
+    for case in (*WALKS, *LINES, *(random_case(rng) for _ in range(scaled(40)))):
         x, kernel, _ = case.floats()
         dy = gradient_of_output(case)
         expected = None
+        few = case.kernel_size <= 8 and case.strides == case.multiplier == 1
+        few = few and case.geometry["out_steps"] >= 32
         for data_format in LAYOUTS:
+            if few and expected:
+                expected = expected[:1]
             laid = Case(**(vars(case) | {"data_format": data_format}))
             plan = plan_of(laid)
             for threads in (1, 2, 3, 7, 16):
@@ -165,6 +214,7 @@ def test_thread_counts_and_layouts_give_the_same_bits():
                 )
                 got = laid.to_last(dx).copy(), dkernel, dbias
                 expected = expected or got
+                expected += got[len(expected) :]
                 for g, e in zip(got, expected, strict=True):
                     assert_bits(laid, g, e, f"{threads=}")
 

@@ -158,12 +158,18 @@ DWCONV_API dwconv_status dwconv_forward(const dwconv_plan *plan, const void *x, 
  *   x and dx lie in memory as the plan says of x, dy as it says of y; dw and dbias are contiguous like w and bias.
  *   Every element of a gradient is written; sums without terms are zeros.  dy is the gradient of the convolution's
  *   output: with an activation, the caller multiplies by its derivative first.
- *   Same bits for every thread count, layout, address and every ISA with fused multiply-add:
+ *   Same bits for every thread count, address and every ISA with fused multiply-add, and, but for the exception below,
+ *   layout:
  *     dx     with multiplier 1 one chain, taps descending; otherwise one for each of the M output channels (32 chains
  *            for float, 16 for double, of every 32nd or 16th channel, if there are more), added one after the other;
  *     dw     output steps are cut in equal chunks of at most 512, which are numbered chunk by chunk, batch items
  *            first; one chain for each chunk, steps ascending; then chunks are added in pairs, pairs of pairs, and so on;
- *     dbias  the same with sums instead of products. */
+ *     dbias  the same with sums instead of products.
+ *   The exception: with channels_first, stride 1, multiplier 1, up to 8 taps and at least 32 output steps, there are
+ *   W chains, 16 for float and 8 for double; chain j has steps j, j + W, ... of a chunk.  Chunks have at most 512*W
+ *   steps, all but the last a multiple of W; where one is enough, it goes on with the steps of so many batch items as
+ *   have at most 512 such rows of W steps.  At its end the upper half of the chains is added to the lower until one is
+ *   left; then chunks are added in pairs as above. */
 
 /* Scratch bytes of dwconv_backward_input(): at most 64 KiB for each thread (and 64 bytes). */
 DWCONV_API size_t dwconv_backward_input_workspace_size(const dwconv_plan *plan, int max_threads);

@@ -70,6 +70,23 @@ typedef struct dw_correlate {
     int64_t start, stride, dilation, limit;
 } dw_correlate;
 
+/* The correlation of sequences whose steps are neighbours in memory, with few taps (at most DW_FLAT_TAPS), in chains
+ * of every W-th step, W = DW_ALIGN / sizeof(element):
+ *
+ *     sums[(l*(taps+1) + k)*W + j]    += sum_i x[l*x_line + x_at + i + k*x_tap] * y[l*y_line + i]
+ *     sums[(l*(taps+1) + taps)*W + j] += sum_i y[l*y_line + i]
+ *
+ * for lines l, taps k and i = j, j + W, ... < steps, ascending.  Step i of tap k takes part only if
+ * 0 <= start + i + k*x_tap < limit, and no other element of x is touched. */
+typedef struct dw_correlate_lines {
+    const void *x, *y;
+    void *sums;
+    size_t x_at;
+    ptrdiff_t x_tap, x_line, y_line;
+    ptrdiff_t taps, steps, lines;
+    int64_t start, limit;
+} dw_correlate_lines;
+
 /* One row whose last input row has just come.
  *
  *     y[l] = act(init[l] + sum_{k < taps-1} row(k)[l] * w[k*w_tap + l] + frame[l] * w[(taps-1)*w_tap + l])
@@ -104,6 +121,10 @@ typedef struct dw_kernels {
     /* tile[i*tile_row + g] = tile[i*tile_row + g*sum] + ... + tile[i*tile_row + g*sum + sum-1], in this order */
     void (*sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum);
     void (*correlate)(const dw_correlate *job);
+    void (*correlate_lines)(const dw_correlate_lines *job);
+    /* target[k*target_row + l] = the sum of the chains of line l, tap k: those in the upper half are added to those in
+     * the lower, and so on.  The sums lie as in dw_correlate_lines, with so many rows for each line. */
+    void (*add_chains)(const void *sums, ptrdiff_t rows, ptrdiff_t lines, void *target, ptrdiff_t target_row);
     /* target[i*target_row + l] = a[i*a_row + l] + target[i*target_row + l] */
     void (*add_rows)(const void *a, ptrdiff_t a_row, void *target, ptrdiff_t target_row, ptrdiff_t rows, ptrdiff_t lanes);
     void (*conv_step)(const dw_step *job);

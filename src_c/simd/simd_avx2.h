@@ -46,6 +46,10 @@ static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n)
     else
         store_f32(p, v);
 }
+static inline vec_f32 load_window_f32(const float *p, ptrdiff_t from, ptrdiff_t to)
+{
+    return _mm256_maskload_ps(p, _mm256_andnot_si256(tail_mask_f32(from), tail_mask_f32(to)));
+}
 static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm256_mul_ps(a, b); }
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm256_max_ps(lo, z); }
@@ -108,6 +112,10 @@ static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n)
         _mm256_maskstore_pd(p, tail_mask_f64(n), v);
     else
         store_f64(p, v);
+}
+static inline vec_f64 load_window_f64(const double *p, ptrdiff_t from, ptrdiff_t to)
+{
+    return _mm256_maskload_pd(p, _mm256_andnot_si256(tail_mask_f64(from), tail_mask_f64(to)));
 }
 static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm256_mul_pd(a, b); }
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }

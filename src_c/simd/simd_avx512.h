@@ -17,6 +17,7 @@ enum { LANES_F32 = 16, LANES_F64 = 8 };
 #define DW_REGISTERS 32
 #define DW_MASKED_TAILS 1 /* a part of a vector loads as fast as a whole one */
 #define DW_STREAM_FENCE() _mm_sfence()
+#define DW_HAS_SHIFTS 1 /* shift_of, shifted */
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
 typedef __mmask16 mask_f32;
@@ -32,6 +33,16 @@ static inline void store_f32(float *p, vec_f32 v) { _mm512_storeu_ps(p, v); }
 static inline void stream_f32(float *p, vec_f32 v) { _mm512_stream_ps(p, v); }
 static inline vec_f32 load_tail_f32(const float *p, ptrdiff_t n) { return _mm512_maskz_loadu_ps(tail_mask_f32(n), p); }
 static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n) { _mm512_mask_storeu_ps(p, tail_mask_f32(n), v); }
+static inline vec_f32 load_window_f32(const float *p, ptrdiff_t from, ptrdiff_t to)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)(tail_mask_f32(to) & ~tail_mask_f32(from)), p);
+}
+static inline __m512i shift_of_f32(ptrdiff_t n)
+{
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_add_epi32(first, _mm512_set1_epi32((int)n));
+}
+static inline vec_f32 shifted_f32(vec_f32 a, vec_f32 b, __m512i shift) { return _mm512_permutex2var_ps(a, shift, b); }
 static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm512_mul_ps(a, b); }
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm512_max_ps(lo, z); }
@@ -94,6 +105,15 @@ static inline void store_f64(double *p, vec_f64 v) { _mm512_storeu_pd(p, v); }
 static inline void stream_f64(double *p, vec_f64 v) { _mm512_stream_pd(p, v); }
 static inline vec_f64 load_tail_f64(const double *p, ptrdiff_t n) { return _mm512_maskz_loadu_pd(tail_mask_f64(n), p); }
 static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n) { _mm512_mask_storeu_pd(p, tail_mask_f64(n), v); }
+static inline vec_f64 load_window_f64(const double *p, ptrdiff_t from, ptrdiff_t to)
+{
+    return _mm512_maskz_loadu_pd((__mmask8)(tail_mask_f64(to) & ~tail_mask_f64(from)), p);
+}
+static inline __m512i shift_of_f64(ptrdiff_t n)
+{
+    return _mm512_add_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64((long long)n));
+}
+static inline vec_f64 shifted_f64(vec_f64 a, vec_f64 b, __m512i shift) { return _mm512_permutex2var_pd(a, shift, b); }
 static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm512_mul_pd(a, b); }
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
 static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm512_max_pd(lo, z); }

@@ -35,6 +35,13 @@ static inline void store_tail_f32(float *p, vec_f32 v, ptrdiff_t n)
     vst1q_f32(t, v);
     memcpy(p, t, (size_t)n * sizeof *p);
 }
+static inline vec_f32 load_window_f32(const float *p, ptrdiff_t from, ptrdiff_t to)
+{
+    float t[4] = {0};
+    for (ptrdiff_t i = from; i < to; i++)
+        t[i] = p[i];
+    return vld1q_f32(t);
+}
 static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return vmulq_f32(a, b); }
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmaq_f32(c, a, b); }
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return vbslq_f32(vcgtq_f32(lo, z), lo, z); }
@@ -78,6 +85,13 @@ static inline void store_tail_f64(double *p, vec_f64 v, ptrdiff_t n)
     double t[2];
     vst1q_f64(t, v);
     memcpy(p, t, (size_t)n * sizeof *p);
+}
+static inline vec_f64 load_window_f64(const double *p, ptrdiff_t from, ptrdiff_t to)
+{
+    double t[2] = {0};
+    for (ptrdiff_t i = from; i < to; i++)
+        t[i] = p[i];
+    return vld1q_f64(t);
 }
 static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return vmulq_f64(a, b); }
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmaq_f64(c, a, b); }

@@ -6,12 +6,14 @@
  *   zero set1 load store            unaligned, whole vectors
  *   stream                          store past the caches, aligned; DW_STREAM_FENCE() makes such stores visible
  *   load_tail store_tail            the first n elements, 0 < n <= LANES, and no other; missing ones load as 0
+ *   load_window                     elements from <= i < to, 0 <= from <= to <= LANES, and no other; zeros elsewhere
  *   add sub mul div                 rounded once
  *   fma(a, b, c) fnma(a, b, c)      c + a*b and c - a*b, rounded once where the CPU can
  *   fnma_exact(a, b, c)             c - a*b where a*b is almost c: rounded once everywhere (the product must not
  *                                   overflow, nor be so small that its lower half is subnormal)
  *   above(z, lo) below(z, hi)       lo > z ? lo : z and hi < z ? hi : z; keep NaN and the sign of zero
  *   less(a, b) select(m, a, b)      a < b, false for NaN; m ? a : b
+ *   shift_of(n) shifted(a, b, shift) elements n, n+1, ... of a followed by b, 0 <= n <= LANES; only with DW_HAS_SHIFTS
  *   abs(a) copysign(a, s)           bit operations; the magnitude of a with the sign of s
  *   exponent(y)                     the lowest bits of y shifted into its exponent field, zeros below
  *   transpose                       LANES vectors of LANES elements, in place
@@ -95,6 +97,13 @@ static inline double scalar_fnma_exact_f64(double a, double b, double c)
     {                                                                                                                \
         vec_##S v = zero_##S();                                                                                      \
         memcpy(v.at, p, (size_t)n * sizeof *p);                                                                      \
+        return v;                                                                                                    \
+    }                                                                                                                \
+    static inline vec_##S load_window_##S(const T *p, ptrdiff_t from, ptrdiff_t to)                                  \
+    {                                                                                                                \
+        vec_##S v = zero_##S();                                                                                      \
+        for (ptrdiff_t i = from; i < to; i++)                                                                        \
+            v.at[i] = p[i];                                                                                          \
         return v;                                                                                                    \
     }                                                                                                                \
     static inline void store_tail_##S(T *p, vec_##S v, ptrdiff_t n) { memcpy(p, v.at, (size_t)n * sizeof *p); }      \
