@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Types of the compiled binding; see _core.pyx."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 class Plan:
@@ -39,8 +37,11 @@ class Plan:
         may_overlap: bool = True,
     ) -> None: ...
 
+def place_array(
+    shape: tuple[int, ...], dtype: np.dtype, nbytes: int, beside: np.ndarray | None = None
+) -> np.ndarray: ...
+
 class KnownCalls:
-    def __init__(self, make_array: Callable[[tuple[int, int, int], np.dtype, int], np.ndarray]) -> None: ...
     def run(
         self,
         x: object,

@@ -215,6 +215,7 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
             and (shape[2] <= 1 or strides[2] == item))
 
 
+include "_core_arrays.pxi"
 include "_core_calls.pxi"
 include "_core_gradients.pxi"
 include "_core_stream.pxi"

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Part of _core.pyx: calls like one that was made before, without what Python does to a first one.
-from numpy import ndarray
-
 cdef enum:
     MOST_CALLS = 512  # that are known at a time; most programs use few
 
@@ -27,11 +25,9 @@ cdef class KnownCalls:
     """Plans of calls with plain arrays, packed in C order, by their shapes and options."""
 
     cdef dict calls
-    cdef object make_array
 
-    def __init__(self, make_array):
-        """``make_array(shape, dtype, nbytes)`` makes the outputs."""
-        self.calls, self.make_array = {}, make_array
+    def __init__(self):
+        self.calls = {}
 
     def run(self, x, kernel, bias, out, strides, padding, dilation_rate, data_format, activation, method, int threads):
         """The output; None if no such call is known, or something is unusual about this one."""
@@ -51,7 +47,7 @@ cdef class KnownCalls:
                                 and (out is None or holds(out, call.dtype))):
             return None
         try:
-            y = self.make_array(call.plan.out_shape, call.dtype, call.nbytes) if out is None else out
+            y = place_array(call.plan.out_shape, call.dtype, call.nbytes, x) if out is None else out
             execute_arrays(call.plan, x, kernel, bias, y, &call.fused, threads, True)
         except (ValueError, BufferError, MemoryError):
             return None

@@ -8,10 +8,11 @@ from math import prod
 
 import numpy as np
 
+from dwconv._core import place_array
+
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 NOT_YET = ("float16", "bfloat16")
-ALIGNED_BYTES = 1 << 15  # below, finding the place costs more than it saves
 
 
 def as_array(value: object, name: str) -> np.ndarray:
@@ -94,21 +95,12 @@ def _allocating(make: Callable[[], np.ndarray], shape: tuple[int, ...], dtype: n
         raise MemoryError(f"cannot allocate {what}: shape {shape}, dtype {dtype}, {size} bytes") from None
 
 
-def empty_array(shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
-    """An array for results; MemoryError, with shape and bytes, if it cannot be allocated."""
-    return _allocating(lambda: aligned_empty(shape, dtype, prod(shape) * dtype.itemsize), shape, dtype, what)
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:
-    """numpy.empty, but that arrays of some size begin where cache lines do.
-
-    Vectors of 64 bytes that straddle two lines take twice as long to load and store, and results tend to be the input
-    of the next layer.
-    """
-    if nbytes < ALIGNED_BYTES:
-        return np.empty(shape, dtype)
-    memory = np.empty(nbytes + 63, np.uint8)
-    return np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % 64)
+def empty_array(
+    shape: tuple[int, ...], dtype: np.dtype, what: str, beside: np.ndarray | None = None
+) -> np.ndarray:
+    """An array for results, well placed beside that input; MemoryError, with shape and bytes, if it cannot be allocated."""
+    nbytes = prod(shape) * dtype.itemsize
+    return _allocating(lambda: place_array(shape, dtype, nbytes, beside), shape, dtype, what)
 
 
 def native(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:

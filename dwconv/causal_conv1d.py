@@ -92,7 +92,7 @@ def causal_conv1d_fn(
 
     channels_last = x.strides[1] == x.itemsize and (steps == 1 or not x.flags.c_contiguous)
     rows = x.transpose(0, 2, 1) if channels_last else x
-    out = empty_array(rows.shape, np.result_type(x, kernel, x if bias is None else bias), "the output")
+    out = empty_array(rows.shape, np.result_type(x, kernel, x if bias is None else bias), "the output", rows)
     y = out.transpose(0, 2, 1) if channels_last else out
     options = dict(
         data_format="channels_last" if channels_last else "channels_first", activation=activation, method="direct"

@@ -14,7 +14,6 @@ from dwconv._core import KnownCalls, Plan
 from dwconv.arrays import (
     FLOAT32,
     FLOAT64,
-    aligned_empty,
     as_array,
     check_allocation,
     check_dtype,
@@ -36,7 +35,7 @@ METHODS = ("auto", "direct", "fft")
 
 _LARGEST = 2**63 - 1
 
-known_calls = KnownCalls(aligned_empty)
+known_calls = KnownCalls()
 
 
 def depthwise_conv1d(
@@ -184,7 +183,7 @@ def depthwise_conv1d(
         in_place = y_strides is not None
         if in_place and y_strides != (0, 0):
             plan = Plan(**problem, x_strides=x_strides or (0, 0), y_strides=y_strides)
-    y = out if in_place else empty_array(plan.out_shape, dtype, "the output")
+    y = out if in_place else empty_array(plan.out_shape, dtype, "the output", x)
     if by_fft:
         if not overlap_save(x, contiguous(kernel, "kernel"), bias, y, problem, only_finite=method == "auto"):
             return depthwise_conv1d(

@@ -155,7 +155,7 @@ def depthwise_conv1d_backward(
                     results = result_arrays(out, wanted, (x, kernel, dy, bias), x.shape, kernel.shape, dtype)
                     dz = dy
                     if gradient is not None:
-                        z = empty_array(plan.out_shape, dtype, "the output")
+                        z = empty_array(plan.out_shape, dtype, "the output", x)
                         plan.forward(x, kernel, bias, z, LINEAR, threads, False)
                         dz = activation_gradients.in_place(gradient, z, dy, threads)
                     return _execute(plan, plan, x, kernel, dz, results, threads)
@@ -201,14 +201,18 @@ def depthwise_conv1d_backward(
 
 
 def result_arrays(out, wanted, inputs, x_shape, kernel_shape, dtype) -> Gradients:
-    """Arrays for the gradients that are wanted: those of the caller, once they have been looked at, or new ones."""
+    """Arrays for the gradients that are wanted: those of the caller, once they have been looked at, or new ones.
+
+    `inputs` are input, kernel, dy and bias.
+    """
     if not isinstance(out, (tuple, list)) or len(out) != 3:
         raise TypeError(f"`out` must hold three arrays or None (input, kernel, bias), received out={_described(out)}")
     shapes = x_shape, kernel_shape, (kernel_shape[1] * kernel_shape[2],)
     results = []
     for array, need, shape, name in zip(out, wanted, shapes, ("input", "kernel", "bias"), strict=True):
         if array is None or not need:
-            array = empty_array(shape, dtype, f"the gradient of the {name}") if need else None
+            beside = inputs[2] if name == "input" else None  # dx is mostly a convolution of dy
+            array = empty_array(shape, dtype, f"the gradient of the {name}", beside) if need else None
         else:
             check_out(array, shape, dtype, (*inputs, *results))
             if not (array.flags.c_contiguous and array.flags.aligned):

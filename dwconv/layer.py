@@ -255,18 +255,9 @@ class DepthwiseConv1D(Streaming, Layer):
             return self._call_with_own_convolution(inputs, kernel, bias)
         # What `depthwise_conv1d` begins with, and mostly ends with; the keywords alone take half a microsecond.
         outputs = known_calls.run(
-            inputs,
-            kernel,
-            bias,
-            None,
-            self.strides[0],
-            self.padding,
-            self.dilation_rate[0],
-            self.data_format,
-            self.activation,
-            self._method,
-            get_num_threads(),
-        )
+            inputs, kernel, bias, None, self.strides[0], self.padding, self.dilation_rate[0],
+            self.data_format, self.activation, self._method, get_num_threads(),
+        )  # fmt: skip
         if outputs is not None:
             return outputs
         return depthwise_conv1d(

@@ -103,7 +103,7 @@ def convolve_sequences(
     if out is not None:
         check_out(out, layout.out_shape, dtype, given)
     in_place = out is not None and rest is None and row_strides(out) is not None
-    y = out if in_place else empty_array(layout.out_shape, dtype, "the output")
+    y = out if in_place else empty_array(layout.out_shape, dtype, "the output", x)
     plans = {}
     # The blocks of an FFT, and a callable, may see all of their array, so each sequence gets its own.
     for sequence in layout.sequences(together=not by_fft and rest is None):
@@ -157,7 +157,7 @@ def sequence_gradients(
         raise ValueError(f"`dy` must have the shape of the output, {layout.out_shape}, received dy.shape={dy.shape}")
     dtype = np.result_type(dtype, dy.dtype.newbyteorder("="))
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
-    results = dx, *weights = result_arrays(out, needs, (*given, dy), x.shape, kernel.shape, dtype)
+    results = dx, *weights = result_arrays(out, needs, (*given[:2], dy, given[2]), x.shape, kernel.shape, dtype)
     function = activations.get(activation)
     options |= dict(needs=needs, bias=bias, activation=function, num_threads=threads)
     # In float64, so that the error does not grow with the number of sequences.

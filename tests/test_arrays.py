@@ -189,6 +189,30 @@ def test_result_is_fresh(data_format):
 
 @both_dtypes
 @both_layouts
+@pytest.mark.parametrize("behind", [0, 4, 16, 48, 1000, 2552, 4092])
+@pytest.mark.parametrize(("padding", "multiplier"), [("same", 1), ("valid", 1), ("same", 2)])
+def test_where_results_lie(padding, multiplier, behind, data_format, dtype):
+    """1536 bytes beyond the input modulo 4096: exactly if their rows are as long, else at the next line."""
+    rng = np.random.default_rng(behind)
+    shape = (1, 64, 200) if data_format == "channels_first" else (1, 200, 64)
+    x = rng.standard_normal(shape).astype(dtype)
+    memory = np.empty(x.nbytes + 4096, np.uint8)
+    start = (behind - memory.ctypes.data) % 4096
+    placed = memory[start : start + x.nbytes].view(dtype).reshape(shape)
+    placed[...] = x
+    kernel = rng.standard_normal((3, 64, multiplier)).astype(dtype)
+    for _ in range(2):  # the second one is a known call
+        y = depthwise_conv1d(placed, kernel, padding=padding, data_format=data_format)
+        beyond = (y.ctypes.data - behind) % 4096
+        if y.shape[2] == x.shape[2] and behind % 16 == 0:
+            assert beyond == 1536
+        else:
+            assert y.ctypes.data % 64 == 0 and 1536 <= beyond < 1600
+        assert np.array_equal(y, depthwise_conv1d(x, kernel, padding=padding, data_format=data_format))
+
+
+@both_dtypes
+@both_layouts
 def test_out(data_format, dtype):
     """Contiguous, with gaps, unaligned, transposed: the same bits, and nothing else of its memory
     written."""
