@@ -44,51 +44,96 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
     }
 }
 
-/* All channels of a batch item: their memory is read as rows of `width` neighbouring elements, so wide that lane j
- * belongs to the same channel in each.  Covers interior rows; nothing is clipped here. */
-static void all_channels(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+/* All channels of a batch item: their memory is read as rows of as many neighbouring elements as are whole vectors and
+ * whole steps.  Lane j of each belongs to the same channel, and so many taps on, memory is that of the next row.
+ * With a multiplier, every input is repeated in a tile first, so that a step of it looks like one of the result.
+ * Covers interior rows; nothing is clipped here. */
+typedef struct rows {
+    const dw_call *call;
+    ptrdiff_t item, channels, width; /* of the result; lanes of a row */
+    const char *init, *w;
+} rows;
+
+static void convolve(const rows *s, const char *x, char *y, int64_t steps)
 {
-    const dw_plan *plan = call->plan;
-    const dwconv_problem *p = &plan->problem;
-    const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)p->channels;
-    const ptrdiff_t width = DW_ALIGN / item * channels;
-
-    char *const init = workspace, *const w = workspace + width * item;
-    for (ptrdiff_t j = 0; j < width; j += channels) {
-        if (call->bias)
-            plan->kernels->repeat_lanes(call->bias, 0, 0, 1, init + j * item, width, 1, channels);
-        plan->kernels->repeat_lanes(call->w, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size, channels);
-    }
-
-    const int64_t first = region->first + part.first_row;
-    const char *x = call->x + (part.across * plan->x.batch + (first - p->pad_left) * plan->x.step) * item;
-    char *y = call->y + (part.across * plan->y.batch + first * plan->y.step) * item;
-    int64_t left = (part.last_row - part.first_row) * channels;
+    const dw_plan *plan = s->call->plan;
+    const ptrdiff_t item = s->item, width = s->width;
+    int64_t left = steps * s->channels;
     while (left > 0) { /* whole rows, and what is left of one */
         const int64_t n = left >= width ? left - left % width : left;
         const dw_rows job = {
             .x = x,
             .x_row = (size_t)width,
-            .x_tap = (size_t)(p->dilation * channels),
-            .w = w,
+            .x_tap = (size_t)(plan->problem.dilation * s->channels),
+            .w = s->w,
             .w_tap = width,
             .w_column = plan->kernels->vector_lanes,
-            .block = DW_ROW_BLOCK,
-            .init = call->bias ? init : NULL,
+            .block = plan->problem.kernel_size >= DW_TALL_TAPS ? 12 : DW_ROW_BLOCK,
+            .init = s->init,
             .y = y,
             .y_row = width,
             .rows = n >= width ? (ptrdiff_t)(n / width) : 1,
             .lanes = n >= width ? width : (ptrdiff_t)n,
-            .taps = (ptrdiff_t)p->kernel_size,
-            .kind = call->activation.kind,
-            .alpha = call->activation.alpha,
-            .beta = call->activation.beta,
+            .taps = (ptrdiff_t)plan->problem.kernel_size,
+            .kind = s->call->activation.kind,
+            .alpha = s->call->activation.alpha,
+            .beta = s->call->activation.beta,
         };
         plan->kernels->conv_rows(&job);
         x += n * item;
         y += n * item;
         left -= n;
     }
+}
+
+static void all_channels(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+{
+    const dw_plan *plan = call->plan;
+    const dwconv_problem *p = &plan->problem;
+    const dw_kernels *kernels = plan->kernels;
+    const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)plan->out_channels;
+    const ptrdiff_t width = (ptrdiff_t)dw_flat_row(plan), multiplier = (ptrdiff_t)p->depth_multiplier;
+
+    char *const tile = workspace;
+    char *const init = multiplier > 1 ? tile + DW_X_TILE_BYTES : tile, *const w = init + width * item;
+    for (ptrdiff_t j = 0; j < width; j += channels) {
+        if (call->bias)
+            kernels->repeat_lanes(call->bias, 0, 0, 1, init + j * item, width, 1, channels);
+        kernels->repeat_lanes(call->w, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size, channels);
+    }
+    const rows s = {.call = call, .item = item, .channels = channels, .width = width,
+                    .init = call->bias ? init : NULL, .w = w};
+
+    const int64_t first = region->first + part.first_row, reach = (p->kernel_size - 1) * p->dilation;
+    const char *x = call->x + (part.across * plan->x.batch + (first - p->pad_left) * plan->x.step) * item;
+    char *y = call->y + (part.across * plan->y.batch + first * plan->y.step) * item;
+    int64_t left = part.last_row - part.first_row;
+    if (multiplier == 1) {
+        convolve(&s, x, y, left);
+        return;
+    }
+    const int64_t most = dw_flat_block(plan);
+    for (int64_t n; left > 0; left -= n, x += n * plan->x.step * item, y += n * plan->y.step * item) {
+        n = dw_min(left, most);
+        kernels->repeat_lanes(x, 0, 0, multiplier, tile, 0, 1, (ptrdiff_t)(n + reach) * channels);
+        convolve(&s, tile, y, n);
+    }
+}
+
+/* Lanes of a row of all channels. */
+int64_t dw_flat_row(const dw_plan *plan)
+{
+    const int64_t lanes = plan->kernels->vector_lanes;
+    return plan->out_channels / dw_gcd(plan->out_channels, lanes) * lanes;
+}
+
+/* Output steps whose inputs fit the tile: whole blocks of rows. */
+int64_t dw_flat_block(const dw_plan *plan)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t fitting = DW_X_TILE_BYTES / plan->item_bytes / plan->out_channels;
+    const int64_t block = 12 * dw_flat_row(plan) / plan->out_channels;
+    return (fitting - (p->kernel_size - 1) * p->dilation) / block * block;
 }
 
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)

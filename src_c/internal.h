@@ -183,6 +183,10 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 
+/* flat.c: rows and blocks of all channels, for schedule.c. */
+int64_t dw_flat_row(const dw_plan *plan);
+int64_t dw_flat_block(const dw_plan *plan);
+
 /* forward.c: threads worth starting for outputs of so many taps each; scratch of a plan; all tasks of a call whose
  * plan has outputs. */
 int dw_threads_for(int64_t outputs, int64_t taps, int max_threads);

@@ -112,6 +112,25 @@ static bool rows_fit(const dw_plan *plan)
     return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
 }
 
+/* Whether all channels can be walked as neighbours in memory, with what is read once serving several rows. */
+static bool all_channels_fit(const dw_plan *plan, int64_t interior)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t channels = plan->out_channels, lanes = plan->kernels->vector_lanes, row = dw_flat_row(plan);
+    if (p->layout != DWCONV_CHANNELS_LAST || p->stride > 1 || plan->lane_sum > 1 || plan->x.step != p->channels
+        || plan->y.step != channels || channels >= 4 * lanes || interior < DW_FLAT_MIN_STEPS)
+        return false;
+    if (p->depth_multiplier == 1 && p->kernel_size <= DW_FLAT_TAPS)
+        return channels < lanes;
+    if (p->depth_multiplier == 1 && channels % lanes == 0)
+        return false;
+    const int64_t room = DW_W_TILE_BYTES + (p->depth_multiplier == 1 ? DW_X_TILE_BYTES : 0);
+    const int64_t advance = p->dilation * channels;
+    return row % advance == 0 && row / advance <= plan->kernels->most_reuse && interior >= 2 * p->kernel_size
+           && (p->kernel_size + 1) * row * plan->item_bytes <= room
+           && (p->depth_multiplier == 1 || dw_flat_block(plan) >= p->kernel_size * p->dilation);
+}
+
 void dw_schedule(dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
@@ -121,26 +140,22 @@ void dw_schedule(dw_plan *plan)
     int64_t lo, hi;
     dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, out, &lo, &hi);
 
-    if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels >= vector
-        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan))) {
-        add_direct(plan, 0, out);
-        return;
-    }
-    const bool narrow = p->depth_multiplier == 1 && p->channels < vector && plan->x.step == p->channels
-                        && plan->y.step == p->channels;
-    const bool few_taps = p->kernel_size <= DW_FLAT_TAPS;
-    const bool contiguous = last ? narrow : plan->y.step == 1;
-    const int64_t least = last ? DW_FLAT_MIN_STEPS : DW_FLAT_STEPS_PER_TAP * p->kernel_size;
-    if (p->stride == 1 && hi - lo >= least && few_taps && contiguous && plan->lane_sum == 1) {
-        if (!last) {
-            add_flat(plan, 0, out);
-            return;
-        }
+    if (all_channels_fit(plan, hi - lo)) {
         if (lo > 0)
             add_panel(plan, 0, lo, false);
         add_flat(plan, lo, hi - lo);
         if (hi < out)
             add_panel(plan, hi, out - hi, false);
+        return;
+    }
+    if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels >= vector
+        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan))) {
+        add_direct(plan, 0, out);
+        return;
+    }
+    if (!last && p->stride == 1 && p->kernel_size <= DW_FLAT_TAPS && plan->y.step == 1 && plan->lane_sum == 1
+        && hi - lo >= DW_FLAT_STEPS_PER_TAP * p->kernel_size) {
+        add_flat(plan, 0, out);
         return;
     }
     const int64_t wide = DW_PANEL_BYTES / plan->item_bytes;

@@ -42,7 +42,7 @@ DW_INLINE void V(block)(VEC *acc, const T *x, size_t i, size_t x_tap, const T *w
                         V(inside) inside, const int R, const int TAPS, const int REUSE, const int CHECK,
                         const int tail)
 {
-    VEC weight[4];
+    VEC weight[16];
     DW_UNROLL
     for (int k = 0; k < TAPS; k++)
         weight[k] = V(load_part)(w + k * w_tap, lanes, tail);
@@ -136,6 +136,9 @@ DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t fr
     const ptrdiff_t lanes = at.lanes, w_tap = job->w_tap;
     const size_t x_tap = job->x_tap;
     ptrdiff_t k = to - from;
+    if (REUSE > 1 && R == 12 && !tail)
+        for (; k >= 4 * REUSE; k -= 4 * REUSE, i += 4 * REUSE * x_tap, w += 4 * REUSE * w_tap)
+            V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 4 * REUSE, REUSE, 0, 0);
     for (; k >= 4; k -= 4, i += 4 * x_tap, w += 4 * w_tap, inside.lo -= 4, inside.hi -= 4)
         V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 4, REUSE, CHECK, tail);
     switch (k) {
@@ -227,6 +230,27 @@ DW_INLINE void V(last_rows)(const dw_rows *job, ptrdiff_t row, const int REUSE)
         V(row_block)(job, V(taps_of)(job, row, 1), row, 1, 1, 1);
 }
 
+/* Rows that do not begin one tap after another. */
+DW_INLINE void V(advancing_rows)(const dw_rows *job, const int REUSE)
+{
+    ptrdiff_t row = 0;
+    while (row + 8 <= job->rows) {
+#if DW_REGISTERS >= 32
+        if (REUSE > 0 && row + 12 <= job->rows && job->taps >= 4 * REUSE) {
+            const V(taps) t = V(taps_of)(job, row, 12);
+            if (t.full_hi - t.full_lo == job->taps) {
+                V(row_block)(job, t, row, 12, REUSE, 0);
+                row += 12;
+                continue;
+            }
+        }
+#endif
+        V(row_block)(job, V(taps_of)(job, row, 8), row, 8, REUSE == 2 ? 2 : 0, 1);
+        row += 8;
+    }
+    V(last_rows)(job, row, 0);
+}
+
 static void V(any_rows)(const dw_rows *job)
 {
     ptrdiff_t row = 0;
@@ -262,15 +286,14 @@ static void V(any_rows)(const dw_rows *job)
                 row = job->rows;
             }
         }
-    } else if (job->x_row == 2 * job->x_tap) {
-        for (; row + 8 <= job->rows; row += 8)
-            V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 2, 1);
-        V(last_rows)(job, row, 0);
-    } else {
-        for (; row + 8 <= job->rows; row += 8)
-            V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 0, 1);
-        V(last_rows)(job, row, 0);
-    }
+    } else if (job->x_row == 2 * job->x_tap)
+        V(advancing_rows)(job, 2);
+    else if (DW_MOST_REUSE >= 3 && job->x_row == 3 * job->x_tap)
+        V(advancing_rows)(job, 3);
+    else if (DW_MOST_REUSE >= 4 && job->x_row == 4 * job->x_tap)
+        V(advancing_rows)(job, 4);
+    else
+        V(advancing_rows)(job, 0);
 }
 
 static void V(any_phases)(const dw_rows *job)

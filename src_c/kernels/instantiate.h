@@ -12,7 +12,7 @@
 #if defined(__clang__)
 #define DW_UNROLL _Pragma("clang loop unroll(full)")
 #elif !defined(DW_UNROLL)
-#define DW_UNROLL _Pragma("GCC unroll 32")
+#define DW_UNROLL _Pragma("GCC unroll 64")
 #endif
 #else
 #define DW_INLINE static __forceinline
@@ -20,6 +20,13 @@
 #define DW_PREFETCH(address) ((void)(address))
 #define DW_ASSUME(condition) __assume(condition)
 #define DW_UNROLL
+#endif
+
+/* Largest distance of two rows, in taps, at which they share what they read: it takes that many times four weights. */
+#if DW_REGISTERS >= 32
+#define DW_MOST_REUSE 4
+#else
+#define DW_MOST_REUSE 2
 #endif
 
 /* Where the sums of a short kernel go: to y, past the caches, through an activation. */
@@ -63,10 +70,10 @@ const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
-    .f32 = {LANES_F32, conv_rows_f32, activate_f32, conv_line_f32, gather_lanes_f32, scatter_lanes_f32,
+    .f32 = {LANES_F32, DW_MOST_REUSE, conv_rows_f32, activate_f32, conv_line_f32, gather_lanes_f32, scatter_lanes_f32,
             repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
             add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32},
-    .f64 = {LANES_F64, conv_rows_f64, activate_f64, conv_line_f64, gather_lanes_f64, scatter_lanes_f64,
+    .f64 = {LANES_F64, DW_MOST_REUSE, conv_rows_f64, activate_f64, conv_line_f64, gather_lanes_f64, scatter_lanes_f64,
             repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
             add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64},
 };

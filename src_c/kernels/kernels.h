@@ -104,6 +104,7 @@ typedef struct dw_step {
 
 typedef struct dw_kernels {
     ptrdiff_t vector_lanes;
+    ptrdiff_t most_reuse; /* conv_rows reads a row once for several results if x_row is at most so many x_tap */
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
     void (*conv_line)(const dw_line *job);
