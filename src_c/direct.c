@@ -5,9 +5,14 @@
  *
  * The weights are copied first, so that those of a vector of channels are neighbours: in place they lie as far apart
  * as the rows of x do, and where that is a power of two, both fall on the same few sets of the first-level cache.
- * If the rows of x can be read in aligned vectors by beginning with a part of one (`head`), they are. */
+ *
+ * If the rows of x can be read in aligned vectors by beginning with a part of one (`head`), they are.  Where rows are
+ * neighbours in memory, that part is not read by itself: lanes begin after it, and the last vector of a row goes on into
+ * the part that begins the next one (`wrap`), for which the next row's taps lie just as far on. */
 #include "internal.h"
 #include "tiles.h"
+
+#include <string.h>
 
 /* Some channels of one task, over all its rows. */
 typedef struct band {
@@ -15,7 +20,8 @@ typedef struct band {
     const dw_region *region;
     dw_part part;
     int64_t batch_item, items, lane, lanes, head;
-    const char *w;
+    int64_t wrap; /* lanes at the end that are the first ones of the next row */
+    const char *w, *bias;
     ptrdiff_t w_tap, w_column;
     bool stream;
 } band;
@@ -55,31 +61,33 @@ typedef struct span {
     bool clip;
 } span;
 
-static void convolve(const band *s, const span *at, int block)
+/* Lanes [from, from + lanes) of a band, which are channels from `channel` on. */
+static void convolve_lanes(const band *s, const span *at, int block, int64_t from, int64_t lanes, int64_t channel)
 {
     const dw_plan *plan = s->call->plan;
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t item = plan->item_bytes;
     const bool items = at->phases == 1;
+    const int64_t vector = plan->kernels->vector_lanes, head = from == 0 ? s->head : 0;
     const int64_t start = at->step * p->stride - p->pad_left + at->tap * p->dilation;
     const dw_rows job = {
         .x = s->call->x,
-        .x_at = (size_t)s->batch_item * (size_t)plan->x.batch + (size_t)start * (size_t)plan->x.step + (size_t)s->lane,
+        .x_at = (size_t)s->batch_item * (size_t)plan->x.batch + (size_t)start * (size_t)plan->x.step + (size_t)channel,
         .x_row = (size_t)at->advance * (size_t)plan->x.step,
         .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
         .x_phase = items ? (size_t)plan->x.batch : (size_t)p->stride * (size_t)plan->x.step,
-        .w = s->w + at->tap * s->w_tap * item,
+        .w = s->w + (from / vector * s->w_column + from % vector + at->tap * s->w_tap) * item,
         .w_tap = s->w_tap,
         .w_column = s->w_column,
-        .init = s->call->bias ? s->call->bias + s->lane * item : NULL,
-        .y = s->call->y + (s->batch_item * plan->y.batch + at->step * plan->y.step + s->lane) * item,
+        .init = s->bias ? s->bias + from * item : NULL,
+        .y = s->call->y + (s->batch_item * plan->y.batch + at->step * plan->y.step + channel) * item,
         .y_row = (ptrdiff_t)at->distance * plan->y.step,
         .y_phase = items ? plan->y.batch : plan->y.step,
         .rows = (ptrdiff_t)at->rows,
         .phases = (ptrdiff_t)(items ? s->items : at->phases),
-        .lanes = (ptrdiff_t)s->lanes,
+        .lanes = (ptrdiff_t)lanes,
         .taps = (ptrdiff_t)at->taps,
-        .head = (ptrdiff_t)s->head,
+        .head = (ptrdiff_t)head,
         .clip = at->clip,
         .block = block,
         .stream = s->stream,
@@ -92,6 +100,24 @@ static void convolve(const band *s, const span *at, int block)
         .limit = p->in_steps,
     };
     plan->kernels->conv_rows(&job);
+}
+
+static void convolve(const band *s, const span *at, int block)
+{
+    const int64_t inside = s->lanes - s->wrap; /* lanes of the row itself */
+    if (s->wrap == 0 || at->clip || at->rows == 1) {
+        convolve_lanes(s, at, block, 0, inside, s->lane);
+        if (s->wrap > 0)
+            convolve_lanes(s, at, block, inside, s->wrap, 0);
+        return;
+    }
+    span first = *at, last = *at, wrapped = *at;
+    first.rows = last.rows = 1;
+    wrapped.rows--;
+    last.step += wrapped.rows * at->distance;
+    convolve_lanes(s, &first, block, inside, s->wrap, 0);
+    convolve_lanes(s, &wrapped, block, 0, s->lanes, s->lane);
+    convolve_lanes(s, &last, block, 0, inside, s->lane);
 }
 
 /* Many taps: phase by phase, so that a row is still in the cache when its last tap wants it. */
@@ -165,6 +191,27 @@ static int64_t unaligned_head(const char *first, int64_t row_bytes, int64_t vect
     return row_bytes % vector_bytes == 0 && off % item == 0 ? (vector_bytes - off) % vector_bytes / item : 0;
 }
 
+/* Copies the weights and the bias of a band to the workspace. */
+static void pack(band *s, char *workspace)
+{
+    const dw_plan *plan = s->call->plan;
+    const int64_t item = plan->item_bytes, vector = plan->kernels->vector_lanes, inside = s->lanes - s->wrap;
+    const ptrdiff_t taps = (ptrdiff_t)plan->problem.kernel_size, w_tap = s->call->w_tap;
+    const char *w = s->call->w, *bias = s->call->bias;
+    char *const wrapped = workspace + (inside / vector * s->w_column + inside % vector) * item;
+    plan->kernels->split_columns(w + s->lane * item, w_tap, workspace, taps, (ptrdiff_t)inside, (ptrdiff_t)s->head);
+    s->bias = bias ? bias + s->lane * item : NULL;
+    if (s->wrap == 0)
+        return;
+    plan->kernels->repeat_lanes(w, w_tap, 0, 1, wrapped, s->w_tap, taps, (ptrdiff_t)s->wrap);
+    if (bias) {
+        char *const copy = workspace + WEIGHT_BYTES;
+        memcpy(copy, bias + s->lane * item, (size_t)(inside * item));
+        memcpy(copy + inside * item, bias, (size_t)(s->wrap * item));
+        s->bias = copy;
+    }
+}
+
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
     const dw_plan *plan = call->plan;
@@ -179,6 +226,7 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
         s.lane = first;
         s.lanes = last - first;
         s.w = call->w + first * item;
+        s.bias = call->bias ? call->bias + first * item : NULL;
         s.w_tap = call->w_tap;
         s.w_column = (ptrdiff_t)vector;
         walk_band(&s);
@@ -187,20 +235,26 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
 
     const char *x = call->x + (s.batch_item * plan->x.batch + first) * item;
     const char *y = call->y + (s.batch_item * plan->y.batch + first) * item;
-    s.head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
-    s.stream = dw_output_is_large(plan) && (uintptr_t)(y + s.head * item) % (uintptr_t)(vector * item) == 0
+    const int64_t head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
+    s.stream = dw_output_is_large(plan) && (uintptr_t)(y + head * item) % (uintptr_t)(vector * item) == 0
                && plan->y.step % vector == 0 && (s.items == 1 || plan->y.batch % vector == 0);
+    const bool wraps = p->stride == 1 && p->dilation == 1 && last - first == plan->x.step && plan->y.step == plan->x.step;
+    const int64_t wrap = wraps ? head : 0, end = last + wrap;
+    s.lane = first + wrap;
+    s.head = head - wrap;
 
     int64_t columns = WEIGHT_BYTES / (p->kernel_size * vector * item);
-    const int64_t all = dw_ceil_div(last - first - s.head, vector) + (s.head > 0);
+    if (wrap > 0 && call->bias)
+        columns = dw_min(columns, DW_Y_TILE_BYTES / (vector * item));
+    const int64_t all = dw_ceil_div(end - s.lane - s.head, vector) + (s.head > 0);
     columns = dw_ceil_div(all, dw_ceil_div(all, columns)); /* bands of equal width */
     s.w = workspace;
     s.w_tap = (ptrdiff_t)vector;
     s.w_column = (ptrdiff_t)(p->kernel_size * vector);
-    for (s.lane = first; s.lane < last; s.lane += s.lanes, s.head = 0) {
-        s.lanes = dw_min((columns - (s.head > 0)) * vector + s.head, last - s.lane);
-        plan->kernels->split_columns(call->w + s.lane * item, call->w_tap, workspace,
-                                     (ptrdiff_t)p->kernel_size, (ptrdiff_t)s.lanes, (ptrdiff_t)s.head);
+    for (; s.lane < end; s.lane += s.lanes, s.head = 0) {
+        s.lanes = dw_min((columns - (s.head > 0)) * vector + s.head, end - s.lane);
+        s.wrap = s.lane + s.lanes == end ? wrap : 0;
+        pack(&s, workspace);
         walk_band(&s);
     }
 }
