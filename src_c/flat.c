@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Few taps on a sequence that is contiguous in time: channels_first, or channels_last with channels too few for a
- * vector.  Lanes are neighbouring elements, whatever steps and channels they are; one tap further is dilation * C
- * elements further. */
+ * Sequences that are contiguous in time: channels_first with few taps, or channels_last with few channels.  Lanes are
+ * neighbouring elements, whatever steps and channels they are; one tap further is dilation * C elements further. */
 #include "internal.h"
 #include "tiles.h"
 

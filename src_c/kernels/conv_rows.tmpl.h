@@ -5,7 +5,8 @@
  * Row r of a block at tap k needs input row r*REUSE + k (in units of one tap), so neighbouring rows share input.
  * `block` therefore walks input rows, not taps: it loads each of the (R-1)*REUSE + TAPS input rows once and feeds
  * it to every accumulator it meets.  Seen from one accumulator the taps still arrive in ascending order, which
- * is the promise the same bits rest on.  REUSE 1: stride 1; 2: stride 2; 0: any distance, nothing is shared.
+ * is the promise the same bits rest on.  REUSE 1: stride 1; 2 to 4: that stride, and
+ * blocks of four taps for each unit of it, because rows meet only so far on; 0: any distance, nothing is shared.
  *
  * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds, or 16, so that also
  * weights which are not in the first-level cache do; 1, 2 or 4 where rows and their results would push each other out of the
