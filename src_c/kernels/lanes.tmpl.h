@@ -4,10 +4,19 @@
  * steps of a sequence are neighbours in memory (channels_first), moving is a transpose, done in blocks of
  * LANES by LANES registers. */
 
+/* How many bytes further the memory lies that will be moved soon: where sequences are short, and so done before the next
+ * ones begin, the same place in those. */
+DW_INLINE uintptr_t V(ahead)(const ptrdiff_t *at, ptrdiff_t lanes)
+{
+    const ptrdiff_t apart = lanes > 1 ? (at[1] - at[0]) * (ptrdiff_t)sizeof(T) : 0;
+    return apart > 0 && apart <= DW_SHORT_BYTES ? (uintptr_t)(lanes * apart) : DW_AHEAD_BYTES;
+}
+
 static void V(gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset, ptrdiff_t step, void *tile,
                             ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
 {
     const T *source = x;
+    const uintptr_t ahead = V(ahead)(at, lanes);
     for (ptrdiff_t lane = 0; lane < lanes; lane += LANES) {
         const ptrdiff_t n = lanes - lane < LANES ? lanes - lane : LANES;
         T *target = (T *)tile + lane;
@@ -26,7 +35,7 @@ static void V(gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset
                     v[l] = V(load)(source + at[lane + l] + offset + row);
                 DW_UNROLL
                 for (int l = 0; l < LANES; l++) /* lines that will be read soon; nothing depends on their being there */
-                    DW_PREFETCH((uintptr_t)(source + at[lane + l] + offset + row) + DW_AHEAD_BYTES);
+                    DW_PREFETCH((uintptr_t)(source + at[lane + l] + offset + row) + ahead);
                 V(transpose)(v);
                 DW_UNROLL
                 for (int r = 0; r < LANES; r++)
@@ -47,6 +56,7 @@ static void V(scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, cons
                              ptrdiff_t step, ptrdiff_t rows, ptrdiff_t lanes)
 {
     T *target = y;
+    const uintptr_t ahead = V(ahead)(at, lanes);
     for (ptrdiff_t lane = 0; lane < lanes; lane += LANES) {
         const ptrdiff_t n = lanes - lane < LANES ? lanes - lane : LANES;
         const T *source = (const T *)tile + lane;
@@ -67,6 +77,9 @@ static void V(scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, cons
                 DW_UNROLL
                 for (int l = 0; l < LANES; l++)
                     V(store)(target + at[lane + l] + offset + row, v[l]);
+                DW_UNROLL
+                for (int l = 0; l < LANES; l++)
+                    DW_PREFETCH_WRITE((uintptr_t)(target + at[lane + l] + offset + row) + ahead);
             } else {
                 for (int r = 0; r < LANES; r++)
                     v[r] = r < m ? V(load)(source + (row + r) * tile_row) : V(zero)();
