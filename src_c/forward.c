@@ -40,6 +40,17 @@ size_t dwconv_workspace_size(const dwconv_plan *opaque, int max_threads)
     return plan ? dw_scratch_size(plan, max_threads) : 0;
 }
 
+/* Rows of a phase of a region. */
+static int64_t rows_of(const dw_region *region) { return (region->steps - 1) / region->phases + 1; }
+
+/* Where chunk number `chunk` of so many begins: chunks differ by one unit of rows at most. */
+static int64_t cut_at(const dw_call *call, int i, int64_t chunk)
+{
+    const int64_t rows = rows_of(&call->plan->regions[i]);
+    const int64_t units = dw_ceil_div(rows, call->cut_rows[i]), chunks = call->chunks[i];
+    return dw_min((units / chunks * chunk + units % chunks * chunk / chunks) * call->cut_rows[i], rows);
+}
+
 static void run_task(void *argument, int64_t index, int worker)
 {
     const dw_call *call = argument;
@@ -51,11 +62,10 @@ static void run_task(void *argument, int64_t index, int worker)
     }
     const dw_region *region = &plan->regions[i];
     const int64_t chunk = index / region->tasks_across;
-    const int64_t rows = (region->steps - 1) / region->phases + 1;
     const dw_part part = {
         .across = index % region->tasks_across,
-        .first_row = chunk * call->chunk_rows[i],
-        .last_row = dw_min((chunk + 1) * call->chunk_rows[i], rows),
+        .first_row = cut_at(call, i, chunk),
+        .last_row = cut_at(call, i, chunk + 1),
     };
     char *workspace = call->workspace ? call->workspace + (size_t)worker * DW_WORKSPACE_BYTES : NULL;
 
@@ -69,19 +79,26 @@ static void run_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(state);
 }
 
-/* Cuts a region in time so that every thread finds several tasks; never below a few blocks of rows. */
+/* Cuts a region in time so that every thread finds several tasks, all of them as many; never below a few blocks of
+ * rows, and never in the way that packs them below a few kernels. */
 static void cut(dw_call *call, int i, int threads)
 {
     const dw_region *region = &call->plan->regions[i];
-    const int64_t rows = (region->steps - 1) / region->phases + 1;
+    const bool in_place = region->way == DW_DIRECT;
+    const int64_t rows = rows_of(region);
     int64_t chunks = 1;
     if (threads > 1) {
-        const int64_t least = dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
+        const int64_t least = in_place ? dw_ceil_div(DW_CHUNK_ROWS, region->phases)
+                                       : dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
+        const int64_t even = threads / dw_gcd(region->tasks_across, threads);
         chunks = dw_clamp(dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, region->tasks_across), 1,
                           dw_max(rows / least, 1));
+        if (chunks > even)
+            chunks -= chunks % even;
     }
-    call->chunk_rows[i] = dw_ceil_div(dw_ceil_div(rows, chunks), DW_ROW_BLOCK) * DW_ROW_BLOCK;
-    call->chunks[i] = dw_ceil_div(rows, call->chunk_rows[i]);
+    call->chunks[i] = chunks;
+    /* Phases of few rows are not cut evenly by whole blocks. */
+    call->cut_rows[i] = in_place ? dw_clamp(rows / (chunks * 4), 1, DW_ROW_BLOCK) : DW_ROW_BLOCK;
 }
 
 void dw_execute(dw_call *call, const dwconv_exec *exec)

@@ -71,7 +71,7 @@ typedef struct dw_call {
     ptrdiff_t w_tap; /* elements from a tap to the next: negative where the kernel is read backwards */
     dwconv_activation activation;
     char *workspace; /* 64-byte aligned; DW_WORKSPACE_BYTES for each worker */
-    int64_t chunks[DW_MAX_REGIONS], chunk_rows[DW_MAX_REGIONS]; /* cuts of each region in time */
+    int64_t chunks[DW_MAX_REGIONS], cut_rows[DW_MAX_REGIONS]; /* parts of each region in time, multiples of so many rows */
 } dw_call;
 
 /* One-thread execution, for callers that give none. */

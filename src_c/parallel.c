@@ -112,6 +112,44 @@ static int grow_team(int wanted)
 
 #endif
 
+/* Each thread has a share of neighbouring tasks, the same at every call of the same kind, so that what it wrote and
+ * read last time is in its own caches (512 channels, 3200 steps, K = 3 on two threads: 157 to 124 us).  Who is
+ * done helps the next: a thread may have been late, or its processor busy. */
+enum { MOST_SHARES = 32 };
+
+typedef struct share {
+    _Alignas(64) atomic_llong next; /* a cache line for each, so that owners do not disturb one another */
+    long long end;
+} share;
+
+static void run_shares(share *shares, int count, int first, dwconv_task task, void *argument, int worker)
+{
+    for (int i = 0; i < count; i++) {
+        share *s = &shares[(first + i) % count];
+        for (;;) {
+            const long long index = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+            if (index >= s->end)
+                break;
+            task(argument, index, worker);
+        }
+    }
+}
+
+static void run_team(dwconv_task task, void *argument, int64_t count, int threads)
+{
+    share shares[MOST_SHARES];
+    const int n = threads < MOST_SHARES ? threads : MOST_SHARES;
+    for (int i = 0; i < n; i++) { /* sums of quotients: products could be too large */
+        atomic_init(&shares[i].next, count / n * i + count % n * i / n);
+        shares[i].end = count / n * (i + 1) + count % n * (i + 1) / n;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        const int worker = omp_get_thread_num();
+        run_shares(shares, n, worker % n, task, argument, worker);
+    }
+}
+
 static void run_built_in(dwconv_task task, void *argument, int64_t count, int max_threads)
 {
     const int most = dw_most_threads();
@@ -121,13 +159,10 @@ static void run_built_in(dwconv_task task, void *argument, int64_t count, int ma
         return;
     }
     const int n = grow_team(wanted);
-    if (n <= 1) {
+    if (n <= 1)
         run_serial(task, argument, count);
-    } else {
-#pragma omp parallel for schedule(dynamic, 1) num_threads(n)
-        for (int64_t i = 0; i < count; i++)
-            task(argument, i, omp_get_thread_num());
-    }
+    else
+        run_team(task, argument, count, n);
     atomic_flag_clear(&team_is_busy);
 }
 
