@@ -24,6 +24,7 @@ typedef struct task {
     const dw_kernels *kernels;
     int64_t first_tap, taps;
     bool bias; /* its gradient as well */
+    bool y_in_place; /* dy needs no tile: lanes are whole vectors of its rows */
     ptrdiff_t channel, channels; /* output channels */
     ptrdiff_t item;
     char *x_tile, *y_tile, *sums, *stack;
@@ -129,8 +130,9 @@ static void add_block(const task *t, const lanes *l, int64_t i, int64_t steps, i
     const dw_gradient_cuts *c = &t->call->cuts;
     const int64_t start = l->start + i * p->stride + k * p->dilation;
     const ptrdiff_t row = c->tile_row;
+    const char *y = t->y_in_place ? t->call->dy + (l->y_at[0] + (l->step + i) * t->plan->y.step) * t->item : t->y_tile;
     dw_correlate job = {
-        .y = t->y_tile, .y_step = row, .steps = (ptrdiff_t)steps,
+        .y = y, .y_step = t->y_in_place ? t->plan->y.step : row, .steps = (ptrdiff_t)steps,
         .lanes = (ptrdiff_t)dw_round_up(l->lanes, DW_ALIGN / t->item), /* of tiles, whole vectors */
         .clip = leaves_input(p, start, steps, taps), .start = start, .stride = p->stride, .limit = p->in_steps,
     };
@@ -174,7 +176,8 @@ static void sum_units(const task *t, const lanes *l)
             add_rows_in_place(t, l, i, steps);
             continue;
         }
-        pack(t, l, false, l->step + i, 1, t->y_tile, steps);
+        if (!t->y_in_place)
+            pack(t, l, false, l->step + i, 1, t->y_tile, steps);
         int64_t n = 0;
         do {
             add_block(t, l, i, steps, t->first_tap + n, dw_min(c->block_taps, t->taps - n));
@@ -240,6 +243,7 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     t.sums = t.y_tile + c->y_bytes;
     t.stack = t.sums + (c->group_taps + 1) * c->tile_row * t.item;
     t.bias = call->dbias && group == 0;
+    t.y_in_place = plan->problem.layout == DWCONV_CHANNELS_LAST && c->side == 1 && t.channels * t.item % DW_ALIGN == 0;
     const ptrdiff_t rows = (ptrdiff_t)t.taps + t.bias;
 
     const uint64_t state = dw_fp_state_get();

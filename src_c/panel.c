@@ -34,6 +34,7 @@ typedef struct panel {
     run runs[DW_MAX_PANEL_LANES];
     int runs_used;
     bool in_place; /* results go straight to y */
+    bool x_in_place; /* rows of x serve as they are: nothing is packed */
     char *x_tile, *w_tile, *y_tile, *bias_tile;
     int64_t row_units, tap_units, unit_steps;
     int64_t inner_phases; /* natural: phases walked inside one tile */
@@ -146,7 +147,7 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
     const bool last = tap + taps == problem->kernel_size; /* sums over lanes have no activation */
     for (int64_t i = 0; i < inner; i++) {
         char *target = y + i * y_row * p->item;
-        const dw_rows job = {
+        dw_rows job = {
             .x = p->x_tile,
             .x_at = (size_t)(i * p->row_units * p->tile_row),
             .x_row = (size_t)(inner * p->row_units * p->tile_row),
@@ -171,6 +172,13 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .dilation = problem->dilation,
             .limit = problem->in_steps,
         };
+        if (p->x_in_place) {
+            const size_t step = (size_t)p->plan->x.step;
+            job.x = p->call->x;
+            job.x_at = (size_t)p->x_at[0] + (size_t)start * step;
+            job.x_row = (size_t)advance * step;
+            job.x_tap = (size_t)problem->dilation * step;
+        }
         p->kernels->conv_rows(&job);
     }
 }
@@ -217,7 +225,8 @@ static void convolve_block(panel *p, const dw_walk *walk, int64_t row, int64_t r
         const int64_t taps = dw_min(block_taps, kernel_size - tap);
         const int64_t lo = row * p->row_units + tap * p->tap_units;
         pack_weights(p, tap, taps);
-        pack_units(p, walk->start, lo, lo + (rows - 1) * p->row_units + (taps - 1) * p->tap_units + 1);
+        if (!p->x_in_place)
+            pack_units(p, walk->start, lo, lo + (rows - 1) * p->row_units + (taps - 1) * p->tap_units + 1);
         convolve(p, walk, row, rows, tap, taps, y, y_row);
     }
 }
@@ -255,6 +264,10 @@ void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, c
     p.sum = (ptrdiff_t)dw_summed_lanes(plan);
     find_lanes(&p, first);
     p.in_place = plan->y.channel == 1 && problem->layout == DWCONV_CHANNELS_LAST && p.runs_used == 1 && p.sum == 1;
+    /* Sums over neighbouring lanes: a gradient whose multiplier is one already, so that only the sums need a tile. */
+    p.x_in_place = problem->layout == DWCONV_CHANNELS_LAST && !region->natural && problem->depth_multiplier == 1
+                   && p.sum > 1 && p.sum == plan->lane_sum && p.runs_used == 1
+                   && dw_cache_lines(dw_row_bytes(plan, problem->dilation)) >= 64;
     p.x_tile = workspace;
     p.w_tile = p.x_tile + DW_X_TILE_BYTES;
     p.y_tile = p.w_tile + DW_W_TILE_BYTES;
