@@ -43,13 +43,15 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
     }
 }
 
-/* All channels of a batch item: their memory is read as rows of as many neighbouring elements as are whole vectors and
- * whole steps.  Lane j of each belongs to the same channel, and so many taps on, memory is that of the next row.
- * With a multiplier, every input is repeated in a tile first, so that a step of it looks like one of the result.
- * Covers interior rows; nothing is clipped here. */
+/* Channels side by side: all of channels_last, one of channels_first.  Their memory is read as rows of as many
+ * neighbouring elements as are whole vectors and whole steps.  Lane j of each belongs to the same channel, and so many
+ * taps on, memory is that of the next row.  If that is more taps than conv_rows shares rows over, each tap loads its own
+ * vector, which is half the speed, at every number of channels and every dilation.
+ * With a multiplier, every input of channels_last is repeated in a tile first, so that a step of it looks like one of the
+ * result.  Covers interior rows; nothing is clipped here. */
 typedef struct rows {
     const dw_call *call;
-    ptrdiff_t item, channels, width; /* of the result; lanes of a row */
+    ptrdiff_t item, channels, width; /* side by side, in the result; lanes of a row */
     const char *init, *w;
 } rows;
 
@@ -85,45 +87,54 @@ static void convolve(const rows *s, const char *x, char *y, int64_t steps)
     }
 }
 
-static void all_channels(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
+static void side_by_side(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
     const dw_plan *plan = call->plan;
     const dwconv_problem *p = &plan->problem;
     const dw_kernels *kernels = plan->kernels;
-    const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)plan->out_channels;
-    const ptrdiff_t width = (ptrdiff_t)dw_flat_row(plan), multiplier = (ptrdiff_t)p->depth_multiplier;
+    const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)dw_flat_channels(plan);
+    const ptrdiff_t width = (ptrdiff_t)dw_flat_row(plan), sequences = (ptrdiff_t)plan->out_channels / channels;
+    const ptrdiff_t b = (ptrdiff_t)part.across / sequences, o = (ptrdiff_t)part.across % sequences;
+    const ptrdiff_t multiplier = (ptrdiff_t)p->depth_multiplier, repeat = sequences == 1 ? multiplier : 1;
 
     char *const tile = workspace;
-    char *const init = multiplier > 1 ? tile + DW_X_TILE_BYTES : tile, *const w = init + width * item;
+    char *const init = repeat > 1 ? tile + DW_X_TILE_BYTES : tile, *const w = init + width * item;
     for (ptrdiff_t j = 0; j < width; j += channels) {
         if (call->bias)
-            kernels->repeat_lanes(call->bias, 0, 0, 1, init + j * item, width, 1, channels);
-        kernels->repeat_lanes(call->w, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size, channels);
+            kernels->repeat_lanes(call->bias + o * item, 0, 0, 1, init + j * item, width, 1, channels);
+        kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size,
+                              channels);
     }
     const rows s = {.call = call, .item = item, .channels = channels, .width = width,
                     .init = call->bias ? init : NULL, .w = w};
 
     const int64_t first = region->first + part.first_row, reach = (p->kernel_size - 1) * p->dilation;
-    const char *x = call->x + (part.across * plan->x.batch + (first - p->pad_left) * plan->x.step) * item;
-    char *y = call->y + (part.across * plan->y.batch + first * plan->y.step) * item;
+    const char *x = call->x + (b * plan->x.batch + o / multiplier * plan->x.channel
+                               + (first - p->pad_left) * plan->x.step) * item;
+    char *y = call->y + (b * plan->y.batch + o * plan->y.channel + first * plan->y.step) * item;
     int64_t left = part.last_row - part.first_row;
-    if (multiplier == 1) {
+    if (repeat == 1) {
         convolve(&s, x, y, left);
         return;
     }
     const int64_t most = dw_flat_block(plan);
     for (int64_t n; left > 0; left -= n, x += n * plan->x.step * item, y += n * plan->y.step * item) {
         n = dw_min(left, most);
-        kernels->repeat_lanes(x, 0, 0, multiplier, tile, 0, 1, (ptrdiff_t)(n + reach) * channels);
+        kernels->repeat_lanes(x, 0, 0, repeat, tile, 0, 1, (ptrdiff_t)(n + reach) * channels);
         convolve(&s, tile, y, n);
     }
 }
 
-/* Lanes of a row of all channels. */
+int64_t dw_flat_channels(const dw_plan *plan)
+{
+    return plan->problem.layout == DWCONV_CHANNELS_LAST ? plan->out_channels : 1;
+}
+
+/* Lanes of a row of them. */
 int64_t dw_flat_row(const dw_plan *plan)
 {
-    const int64_t lanes = plan->kernels->vector_lanes;
-    return plan->out_channels / dw_gcd(plan->out_channels, lanes) * lanes;
+    const int64_t channels = dw_flat_channels(plan), lanes = plan->kernels->vector_lanes;
+    return channels / dw_gcd(channels, lanes) * lanes;
 }
 
 /* Output steps whose inputs fit the tile: whole blocks of rows. */
@@ -137,8 +148,9 @@ int64_t dw_flat_block(const dw_plan *plan)
 
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
-    if (call->plan->problem.layout == DWCONV_CHANNELS_FIRST)
+    const dwconv_problem *p = &call->plan->problem;
+    if (p->layout == DWCONV_CHANNELS_FIRST && p->kernel_size <= DW_FLAT_TAPS)
         one_channel(call, region, part);
     else
-        all_channels(call, region, part, workspace);
+        side_by_side(call, region, part, workspace);
 }

@@ -183,7 +183,8 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 
-/* flat.c: rows and blocks of all channels, for schedule.c. */
+/* flat.c: channels side by side, rows and blocks of them, for schedule.c. */
+int64_t dw_flat_channels(const dw_plan *plan);
 int64_t dw_flat_row(const dw_plan *plan);
 int64_t dw_flat_block(const dw_plan *plan);
 

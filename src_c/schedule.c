@@ -112,60 +112,67 @@ static bool rows_fit(const dw_plan *plan)
     return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
 }
 
-/* Whether all channels can be walked as neighbours in memory, with what is read once serving several rows. */
-static bool all_channels_fit(const dw_plan *plan, int64_t interior)
+/* Whether channels_last channels that do not fill whole vectors, or with a multiplier, can be walked over as neighbours in
+ * memory; `shared`: so that rows share what they read. */
+static bool side_by_side_fits(const dw_plan *plan, int64_t interior, bool shared)
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t channels = plan->out_channels, lanes = plan->kernels->vector_lanes, row = dw_flat_row(plan);
+    const bool repeats = p->depth_multiplier > 1;
     if (p->layout != DWCONV_CHANNELS_LAST || p->stride > 1 || plan->lane_sum > 1 || plan->x.step != p->channels
         || plan->y.step != channels || channels >= 4 * lanes || interior < DW_FLAT_MIN_STEPS)
         return false;
-    if (p->depth_multiplier == 1 && p->kernel_size <= DW_FLAT_TAPS)
+    if (!repeats && p->kernel_size <= DW_FLAT_TAPS)
         return channels < lanes;
-    if (p->depth_multiplier == 1 && channels % lanes == 0)
+    if (!repeats && channels % lanes == 0)
         return false;
-    const int64_t room = DW_W_TILE_BYTES + (p->depth_multiplier == 1 ? DW_X_TILE_BYTES : 0);
+    const int64_t room = DW_W_TILE_BYTES + (repeats ? 0 : DW_X_TILE_BYTES);
+    if (interior < 2 * p->kernel_size || (p->kernel_size + 1) * row * plan->item_bytes > room
+        || (repeats && dw_flat_block(plan) < p->kernel_size * p->dilation))
+        return false;
     const int64_t advance = p->dilation * channels;
-    return row % advance == 0 && row / advance <= plan->kernels->most_reuse && interior >= 2 * p->kernel_size
-           && (p->kernel_size + 1) * row * plan->item_bytes <= room
-           && (p->depth_multiplier == 1 || dw_flat_block(plan) >= p->kernel_size * p->dilation);
+    return !shared || (row % advance == 0 && row / advance <= plan->kernels->most_reuse);
+}
+
+/* A way for the steps whose taps are all inside the input, which are [lo, hi), and panels for the others. */
+static void add_between_edges(dw_plan *plan, dw_way way, int64_t lo, int64_t hi)
+{
+    const int64_t out = plan->problem.out_steps;
+    if (lo > 0)
+        add_panel(plan, 0, lo, false);
+    if (way == DW_FLAT)
+        add_flat(plan, lo, hi - lo);
+    else
+        add_panel(plan, lo, hi - lo, true);
+    if (hi < out)
+        add_panel(plan, hi, out - hi, false);
 }
 
 void dw_schedule(dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
-    const bool last = p->layout == DWCONV_CHANNELS_LAST;
-    const int64_t vector = DW_ALIGN / plan->item_bytes;
-    const int64_t out = p->out_steps;
+    const bool last = p->layout == DWCONV_CHANNELS_LAST, few_taps = p->kernel_size <= DW_FLAT_TAPS;
+    const int64_t vector = DW_ALIGN / plan->item_bytes, wide = DW_PANEL_BYTES / plan->item_bytes;
     int64_t lo, hi;
-    dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, out, &lo, &hi);
+    dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, p->out_steps, &lo, &hi);
+    const int64_t interior = hi - lo;
+    const bool few = p->batch * plan->out_channels * 2 <= wide && interior >= 4 * DW_ROW_BLOCK; /* sequences */
 
-    if (all_channels_fit(plan, hi - lo)) {
-        if (lo > 0)
-            add_panel(plan, 0, lo, false);
-        add_flat(plan, lo, hi - lo);
-        if (hi < out)
-            add_panel(plan, hi, out - hi, false);
-        return;
-    }
-    if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels >= vector
-        && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan))) {
-        add_direct(plan, 0, out);
-        return;
-    }
-    if (!last && p->stride == 1 && p->kernel_size <= DW_FLAT_TAPS && plan->y.step == 1 && plan->lane_sum == 1
-        && hi - lo >= DW_FLAT_STEPS_PER_TAP * p->kernel_size) {
-        add_flat(plan, 0, out);
-        return;
-    }
-    const int64_t wide = DW_PANEL_BYTES / plan->item_bytes;
-    if (p->batch * plan->out_channels * 2 <= wide && hi - lo >= 4 * DW_ROW_BLOCK) {
-        if (lo > 0)
-            add_panel(plan, 0, lo, false);
-        add_panel(plan, lo, hi - lo, true);
-        if (hi < out)
-            add_panel(plan, hi, out - hi, false);
-        return;
-    }
-    add_panel(plan, 0, out, false);
+    if (side_by_side_fits(plan, interior, true))
+        add_between_edges(plan, DW_FLAT, lo, hi);
+    else if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels * 2 > vector
+             && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan)))
+        add_direct(plan, 0, p->out_steps);
+    else if (side_by_side_fits(plan, interior, false))
+        add_between_edges(plan, DW_FLAT, lo, hi);
+    else if (!last && p->stride == 1 && few_taps && plan->y.step == 1 && plan->lane_sum == 1
+             && interior >= DW_FLAT_STEPS_PER_TAP * p->kernel_size)
+        add_flat(plan, 0, p->out_steps);
+    else if (!last && p->stride == 1 && !few_taps && plan->lane_sum == 1 && few && p->dilation > 1
+             && (p->kernel_size + 1) * DW_ALIGN <= DW_X_TILE_BYTES + DW_W_TILE_BYTES)
+        add_between_edges(plan, DW_FLAT, lo, hi);
+    else if (few)
+        add_between_edges(plan, DW_PANEL, lo, hi);
+    else
+        add_panel(plan, 0, p->out_steps, false);
 }

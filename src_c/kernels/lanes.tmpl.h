@@ -113,6 +113,25 @@ DW_INLINE void V(repeat_rows)(const T *x, ptrdiff_t x_row, T *tile, ptrdiff_t ti
                 tile[row * tile_row + i * M + m] = x[row * x_row + i];
 }
 
+/* Every element `repeat` times, whatever that is.  A whole vector of each is written, and the next one's over what is too
+ * much of it, up to the last vector of the row. */
+DW_INLINE void V(repeat_each)(const T *x, ptrdiff_t skip, ptrdiff_t repeat, T *target, ptrdiff_t lanes)
+{
+    ptrdiff_t j = 0, left = repeat - skip;
+    if (repeat <= LANES)
+        for (; j + LANES <= lanes; j += left, left = repeat)
+            V(store)(target + j, V(set1)(*x++));
+    for (; j < lanes; left = repeat) {
+        const VEC value = V(set1)(*x++);
+        const ptrdiff_t end = lanes - j < left ? lanes : j + left;
+        for (; j + LANES <= end; j += LANES)
+            V(store)(target + j, value);
+        if (j < end)
+            V(store_tail)(target + j, value, end - j);
+        j = end;
+    }
+}
+
 static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
                             ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
 {
@@ -128,16 +147,8 @@ static void V(repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrd
     else if (whole && repeat == 16)
         V(repeat_rows)(x, x_row, tile, tile_row, rows, lanes / 16, 16);
     else
-        for (ptrdiff_t row = 0; row < rows; row++) {
-            const T *source = (const T *)x + row * x_row;
-            T *target = (T *)tile + row * tile_row;
-            ptrdiff_t left = repeat - skip; /* copies of *source still to write */
-            for (ptrdiff_t j = 0; j < lanes; source++, left = repeat) {
-                const ptrdiff_t end = lanes - j < left ? lanes : j + left;
-                for (; j < end; j++)
-                    target[j] = *source;
-            }
-        }
+        for (ptrdiff_t row = 0; row < rows; row++)
+            V(repeat_each)((const T *)x + row * x_row, skip, repeat, (T *)tile + row * tile_row, lanes);
     V(leave)();
 }
 
