@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* The three ways to walk over a problem; each file of that name explains one. */
-typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT } dw_way;
+/* The four ways to walk over a problem; each file of that name explains one. */
+typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES } dw_way;
 
 /* Where an element is: base + batch*b + step*t + channel*c, in elements. */
 typedef struct dw_strides {
@@ -30,7 +30,7 @@ typedef struct dw_region {
     int64_t phases;
     int64_t lanes;            /* PANEL: segments * batch * channels * multiplier */
     int64_t panel_lanes;      /* lanes of one task */
-    int64_t panels;           /* DIRECT: panels of a batch item; PANEL: of all lanes */
+    int64_t panels;           /* DIRECT, LINES: panels of a batch item; PANEL: of all lanes */
     int64_t tasks_across;     /* tasks side by side; forward.c cuts them further in time */
     int64_t inner_phases;     /* PANEL, natural: phases that share a tile */
     int64_t row_units;        /* PANEL, not natural: tile rows from one row of a phase to the next */
@@ -177,11 +177,12 @@ static inline bool dw_output_is_large(const dw_plan *plan)
     return p->batch * p->out_steps * plan->out_channels * plan->item_bytes > DW_STREAM_BYTES;
 }
 
-/* schedule.c chooses ways and tiles; direct.c, panel.c and flat.c run one task each. */
+/* schedule.c chooses ways and tiles; direct.c, panel.c, flat.c and lines.c run one task each. */
 void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part);
 
 /* flat.c: channels side by side, rows and blocks of them, for schedule.c. */
 int64_t dw_flat_channels(const dw_plan *plan);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Chooses how to walk over a problem.  Three ways, each in a file of its own:
+ * Chooses how to walk over a problem.  Four ways, each in a file of its own:
  *   direct  rows of channels are read and written in place
  *   panel   lanes (any independent output sequences) are packed side by side in a small tile first
  *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
+ *   lines   the same for short sequences with few taps, where registers can be shifted
  * No choice here changes a bit of any result, only the time it takes. */
 #include "internal.h"
 #include "tiles.h"
@@ -148,6 +149,24 @@ static void add_between_edges(dw_plan *plan, dw_way way, int64_t lo, int64_t hi)
         add_panel(plan, hi, out - hi, false);
 }
 
+/* Whether short sequences can be walked along time, ends and all. */
+static bool lines_fit(const dw_plan *plan)
+{
+    const dwconv_problem *p = &plan->problem;
+    return plan->kernels->conv_lines && p->layout == DWCONV_CHANNELS_FIRST && p->stride == 1 && plan->y.step == 1
+           && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->kernel_size > 1 && p->kernel_size <= DW_FLAT_TAPS
+           && p->in_steps > 0 && p->dilation <= plan->kernels->vector_lanes / (p->kernel_size - 1)
+           && p->out_steps >= DW_LINE_STEPS;
+}
+
+static void add_lines(dw_plan *plan, int64_t steps)
+{
+    dw_region *r = add_region(plan, DW_LINES, 0, steps);
+    r->panel_lanes = DW_LINES_OF_A_TASK;
+    r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
+    r->tasks_across = plan->problem.batch * r->panels;
+}
+
 void dw_schedule(dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
@@ -168,6 +187,8 @@ void dw_schedule(dw_plan *plan)
     else if (!last && p->stride == 1 && few_taps && plan->y.step == 1 && plan->lane_sum == 1
              && interior >= DW_FLAT_STEPS_PER_TAP * p->kernel_size)
         add_flat(plan, 0, p->out_steps);
+    else if (lines_fit(plan))
+        add_lines(plan, p->out_steps);
     else if (!last && p->stride == 1 && !few_taps && plan->lane_sum == 1 && few && p->dilation > 1
              && (p->kernel_size + 1) * DW_ALIGN <= DW_X_TILE_BYTES + DW_W_TILE_BYTES)
         add_between_edges(plan, DW_FLAT, lo, hi);

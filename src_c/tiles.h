@@ -37,6 +37,8 @@ enum {
     DW_FLAT_MIN_STEPS = 64,     /* fewer output steps than this do not fill the lanes of time */
     DW_FLAT_STEPS_PER_TAP = 96, /* channels_first: fewer than that are transposed, because every tap at the ends of a
                                  * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
+    DW_LINE_STEPS = 32,         /* shorter sequences do not fill the lanes of time (16 x 512 of 64 steps, K = 7: 245 to 170 us) */
+    DW_LINES_OF_A_TASK = 16,
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
     DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
     DW_TASK_ROWS = 256,         /* short batch items are taken together up to here (T = 32, C = 16, K = 16: 15 to 12 us) */

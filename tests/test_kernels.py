@@ -122,6 +122,33 @@ def test_small_kernels_between_guard_pages(data_format, dtype, isa):
         check_guarded(case, isa, rng, 4)
 
 
+@every_isa
+@both_dtypes
+def test_short_lines(dtype, isa):
+    """channels_first, few taps near each other, of which many leave the input at one end or the other."""
+    rng = np.random.default_rng([31, *dtype.encode()])
+    for _ in range(scaled(40)):
+        kernel_size = int(rng.integers(2, 9))
+        case = Case(
+            int(pick(rng, (1, 5, 31, 64, 100, 600))),
+            int(rng.integers(1, 40)),
+            kernel_size,
+            batch=int(rng.integers(1, 4)),
+            dilation_rate=int(rng.integers(1, 16 // (kernel_size - 1) + 1)),
+            padding=(int(rng.integers(0, 40)), int(rng.integers(32, 60))),
+            data_format="channels_first",
+            dtype=dtype,
+            seed=int(rng.integers(1000)),
+        )
+        check_guarded(case, isa, rng, 4)
+        x, kernel, bias = case.floats()
+        kernel[rng.integers(kernel_size)] = np.inf
+        y = np.empty(plan_of(case).out_shape, dtype)
+        plan_of(case, isa).forward(case.to_layout(x), kernel, bias, y, LINEAR, 1)
+        expected = chains.plain(x, kernel, bias, **case.geometry)
+        assert (np.isfinite(case.to_last(y)) == np.isfinite(expected)).all(), f"{case} {isa=}"
+
+
 @pytest.mark.parametrize("at_end", [True, False])
 def test_guard_pages_bite(at_end):
     """The same arrays, read one element too far, end a process; otherwise the tests above would

@@ -44,6 +44,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
+#include "lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
 #undef T
@@ -61,6 +62,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
+#include "lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
 #undef T
@@ -68,14 +70,20 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #undef LANES
 #undef V
 
+#ifdef DW_HAS_SHIFTS
+#define DW_CONV_LINES(S) conv_lines_##S
+#else
+#define DW_CONV_LINES(S) NULL
+#endif
+
 const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
     .f32 = {LANES_F32, DW_MOST_REUSE, conv_rows_f32, activate_f32, conv_line_f32, gather_lanes_f32, scatter_lanes_f32,
             repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
-            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32},
+            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, DW_CONV_LINES(f32)},
     .f64 = {LANES_F64, DW_MOST_REUSE, conv_rows_f64, activate_f64, conv_line_f64, gather_lanes_f64, scatter_lanes_f64,
             repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
-            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64},
+            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, DW_CONV_LINES(f64)},
 };

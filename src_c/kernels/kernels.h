@@ -43,6 +43,21 @@ typedef struct dw_line {
     double alpha, beta;
 } dw_line;
 
+/* The convolution of sequences whose steps are neighbours in memory, with 2 to DW_FLAT_TAPS taps, the last of them at most
+ * a vector of steps after the first.
+ *
+ *     y[l*y_line + i] = init[l] + sum_k x[l*x_line + x_at + i + k*x_tap] * w[k*w_tap + l],  taps ascending
+ *
+ * for lines l and steps i.  Tap k of step i takes part only if 0 <= start + i + k*x_tap < limit. */
+typedef struct dw_lines {
+    const void *x, *w, *init; /* init NULL: zeros */
+    void *y;
+    size_t x_at;
+    ptrdiff_t x_tap, x_line, y_line, w_tap;
+    ptrdiff_t taps, steps, lines;
+    int64_t start, limit;
+} dw_lines;
+
 /* An elementwise function over a block of rows; source and destination may be the same. */
 typedef struct dw_activate {
     const void *source;
@@ -132,6 +147,7 @@ typedef struct dw_kernels {
     /* Rows of w cut in columns as conv_rows takes them: row k of column c at tile + (c*rows + k) vectors */
     void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
                           ptrdiff_t head);
+    void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */
 } dw_kernels;
 
 typedef struct dw_table {

@@ -68,16 +68,6 @@ DW_INLINE void V(correlate_few)(const dw_correlate_lines *job, const V(line_step
 }
 
 #ifdef DW_HAS_SHIFTS
-/* Vector i of a line that begins at input step `start`; zeros where there is no step. */
-DW_INLINE VEC V(load_steps)(const dw_correlate_lines *job, const T *x, size_t x_at, ptrdiff_t i)
-{
-    const int64_t at = job->start + i;
-    if (at >= 0 && at + LANES <= job->limit)
-        return V(load)(x + (ptrdiff_t)(x_at + (size_t)i));
-    const ptrdiff_t from = (ptrdiff_t)dw_clamp(-at, 0, LANES), to = (ptrdiff_t)dw_clamp(job->limit - at, 0, LANES);
-    return from < to ? V(load_window)(x + (ptrdiff_t)(x_at + (size_t)i), from, to) : V(zero)();
-}
-
 /* Whole vectors, taps not further apart than one: each vector of x is loaded once, and shifted for the taps.  What is
  * zero because it does not exist is multiplied as well, so the steps of dy there must be finite. */
 DW_INLINE void V(correlate_shifted)(const dw_correlate_lines *job, const int R)
@@ -86,12 +76,13 @@ DW_INLINE void V(correlate_shifted)(const dw_correlate_lines *job, const int R)
     T *target = job->sums;
     size_t x_at = job->x_at;
     for (ptrdiff_t line = 0; line < job->lines; line++) {
-        VEC sums[DW_FLAT_TAPS + 1], now = V(load_steps)(job, x, x_at, 0);
+        VEC sums[DW_FLAT_TAPS + 1], now = V(load_steps)(x, x_at, 0, job->start, job->limit);
         DW_UNROLL
         for (int k = 0; k <= R; k++)
             sums[k] = V(load)(target + k * V(chains));
         for (ptrdiff_t i = 0; i < job->steps; i += LANES) {
-            const VEC next = V(load_steps)(job, x, x_at, i + LANES), gradient = V(load)(y + i);
+            const VEC next = V(load_steps)(x, x_at, i + LANES, job->start, job->limit);
+            const VEC gradient = V(load)(y + i);
             sums[0] = V(fma)(now, gradient, sums[0]);
             DW_UNROLL
             for (int k = 1; k < R; k++)

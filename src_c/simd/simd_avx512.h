@@ -17,7 +17,7 @@ enum { LANES_F32 = 16, LANES_F64 = 8 };
 #define DW_REGISTERS 32
 #define DW_MASKED_TAILS 1 /* a part of a vector loads as fast as a whole one */
 #define DW_STREAM_FENCE() _mm_sfence()
-#define DW_HAS_SHIFTS 1 /* shift_of, shifted */
+#define DW_HAS_SHIFTS 1 /* shift_of, shifted, window, load_where, fma_where */
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
 typedef __mmask16 mask_f32;
@@ -45,6 +45,15 @@ static inline __m512i shift_of_f32(ptrdiff_t n)
 static inline vec_f32 shifted_f32(vec_f32 a, vec_f32 b, __m512i shift) { return _mm512_permutex2var_ps(a, shift, b); }
 static inline vec_f32 mul_f32(vec_f32 a, vec_f32 b) { return _mm512_mul_ps(a, b); }
 static inline vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_fmadd_ps(a, b, c); }
+static inline mask_f32 window_f32(ptrdiff_t from, ptrdiff_t to)
+{
+    return (mask_f32)(tail_mask_f32(to) & ~tail_mask_f32(from));
+}
+static inline vec_f32 load_where_f32(mask_f32 m, const float *p) { return _mm512_maskz_loadu_ps(m, p); }
+static inline vec_f32 fma_where_f32(mask_f32 m, vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return _mm512_mask3_fmadd_ps(a, b, c, m);
+}
 static inline vec_f32 above_f32(vec_f32 z, vec_f32 lo) { return _mm512_max_ps(lo, z); }
 static inline vec_f32 below_f32(vec_f32 z, vec_f32 hi) { return _mm512_min_ps(hi, z); }
 static inline vec_f32 add_f32(vec_f32 a, vec_f32 b) { return _mm512_add_ps(a, b); }
@@ -116,6 +125,15 @@ static inline __m512i shift_of_f64(ptrdiff_t n)
 static inline vec_f64 shifted_f64(vec_f64 a, vec_f64 b, __m512i shift) { return _mm512_permutex2var_pd(a, shift, b); }
 static inline vec_f64 mul_f64(vec_f64 a, vec_f64 b) { return _mm512_mul_pd(a, b); }
 static inline vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd(a, b, c); }
+static inline mask_f64 window_f64(ptrdiff_t from, ptrdiff_t to)
+{
+    return (mask_f64)(tail_mask_f64(to) & ~tail_mask_f64(from));
+}
+static inline vec_f64 load_where_f64(mask_f64 m, const double *p) { return _mm512_maskz_loadu_pd(m, p); }
+static inline vec_f64 fma_where_f64(mask_f64 m, vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return _mm512_mask3_fmadd_pd(a, b, c, m);
+}
 static inline vec_f64 above_f64(vec_f64 z, vec_f64 lo) { return _mm512_max_pd(lo, z); }
 static inline vec_f64 below_f64(vec_f64 z, vec_f64 hi) { return _mm512_min_pd(hi, z); }
 static inline vec_f64 add_f64(vec_f64 a, vec_f64 b) { return _mm512_add_pd(a, b); }

@@ -14,6 +14,9 @@
  *   above(z, lo) below(z, hi)       lo > z ? lo : z and hi < z ? hi : z; keep NaN and the sign of zero
  *   less(a, b) select(m, a, b)      a < b, false for NaN; m ? a : b
  *   shift_of(n) shifted(a, b, shift) elements n, n+1, ... of a followed by b, 0 <= n <= LANES; only with DW_HAS_SHIFTS
+ *   window(from, to)                mask of the lanes from <= i < to; only with DW_HAS_SHIFTS, as these:
+ *   load_where(m, p)                elements of the mask, and no other; zeros elsewhere
+ *   fma_where(m, a, b, c)           fma in the lanes of the mask, c in the others
  *   abs(a) copysign(a, s)           bit operations; the magnitude of a with the sign of s
  *   exponent(y)                     the lowest bits of y shifted into its exponent field, zeros below
  *   transpose                       LANES vectors of LANES elements, in place

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sequences that are contiguous in time, with few taps near each other, where registers can be shifted: lanes are steps,
+ * and each vector of x is loaded once and shifted for the taps.  At the ends of a sequence, lanes whose step does not
+ * exist keep their sum. */
+
+#ifdef DW_HAS_SHIFTS
+/* Steps i, i + 1, ... of a line whose first is input step `start` and lies at x_at; zeros where there is no step. */
+DW_INLINE VEC V(load_steps)(const T *x, size_t x_at, ptrdiff_t i, int64_t start, int64_t limit)
+{
+    const int64_t at = start + i;
+    if (at >= 0 && at + LANES <= limit)
+        return V(load)(x + (ptrdiff_t)(x_at + (size_t)i));
+    const ptrdiff_t from = (ptrdiff_t)dw_clamp(-at, 0, LANES), to = (ptrdiff_t)dw_clamp(limit - at, 0, LANES);
+    return from < to ? V(load_window)(x + (ptrdiff_t)(x_at + (size_t)i), from, to) : V(zero)();
+}
+
+enum { V(line_vectors) = 32 }; /* of a line that are done before the next line */
+
+/* Which elements of a vector of x exist, and in which lanes each tap takes part: the same for all lines. */
+typedef struct V(line_ends) {
+    V(mask) exist[V(line_vectors) + 1], taking_part[V(line_vectors)][DW_FLAT_TAPS];
+    bool inside[V(line_vectors)];
+} V(line_ends);
+
+DW_INLINE V(mask) V(steps_from)(int64_t at, int64_t limit)
+{
+    return V(window)((ptrdiff_t)dw_clamp(-at, 0, LANES), (ptrdiff_t)dw_clamp(limit - at, 0, LANES));
+}
+
+static void V(find_ends)(const dw_lines *job, ptrdiff_t steps, V(line_ends) *ends)
+{
+    int64_t at = job->start;
+    ends->exist[0] = V(steps_from)(at, job->limit);
+    for (int v = 0; v * LANES < steps; v++, at += LANES) {
+        ends->exist[v + 1] = V(steps_from)(at + LANES, job->limit);
+        ends->inside[v] = at >= 0 && at + LANES + (job->taps - 1) * job->x_tap <= job->limit;
+        for (ptrdiff_t k = 0; !ends->inside[v] && k < job->taps; k++)
+            ends->taking_part[v][k] = V(steps_from)(at + k * job->x_tap, job->limit);
+    }
+}
+
+DW_INLINE void V(few_taps_of_lines)(const dw_lines *job, const V(line_ends) *ends, ptrdiff_t steps, const int R)
+{
+    const T *w = job->w, *init = job->init;
+    T *y = job->y;
+    size_t x_at = job->x_at;
+    for (ptrdiff_t line = 0; line < job->lines; line++, x_at += (size_t)job->x_line, y += job->y_line) {
+        const T *x = (const T *)job->x + (ptrdiff_t)x_at;
+        const VEC first = init ? V(set1)(init[line]) : V(zero)();
+        VEC weight[DW_FLAT_TAPS], now = V(load_where)(ends->exist[0], x);
+        DW_UNROLL
+        for (int k = 0; k < R; k++)
+            weight[k] = V(set1)(w[k * job->w_tap + line]);
+        for (ptrdiff_t i = 0, v = 0; i < steps; i += LANES, v++) {
+            const VEC next = V(load_where)(ends->exist[v + 1], x + i + LANES);
+            VEC sum;
+            if (ends->inside[v]) {
+                sum = V(fma)(now, weight[0], first);
+                DW_UNROLL
+                for (int k = 1; k < R; k++)
+                    sum = V(fma)(V(shifted)(now, next, V(shift_of)(k * job->x_tap)), weight[k], sum);
+            } else {
+                sum = V(fma_where)(ends->taking_part[v][0], now, weight[0], first);
+                DW_UNROLL
+                for (int k = 1; k < R; k++)
+                    sum = V(fma_where)(ends->taking_part[v][k], V(shifted)(now, next, V(shift_of)(k * job->x_tap)),
+                                       weight[k], sum);
+            }
+            if (i + LANES <= steps)
+                V(store)(y + i, sum);
+            else
+                V(store_tail)(y + i, sum, steps - i);
+            now = next;
+        }
+    }
+}
+
+static void V(conv_lines)(const dw_lines *argument)
+{
+    dw_lines job = *argument;
+    for (ptrdiff_t steps; job.steps > 0; job.steps -= steps) {
+        V(line_ends) ends;
+        steps = dw_min(job.steps, V(line_vectors) * LANES);
+        V(find_ends)(&job, steps, &ends);
+        switch (job.taps) {
+        case 2: V(few_taps_of_lines)(&job, &ends, steps, 2); break;
+        case 3: V(few_taps_of_lines)(&job, &ends, steps, 3); break;
+        case 4: V(few_taps_of_lines)(&job, &ends, steps, 4); break;
+        case 5: V(few_taps_of_lines)(&job, &ends, steps, 5); break;
+        case 6: V(few_taps_of_lines)(&job, &ends, steps, 6); break;
+        case 7: V(few_taps_of_lines)(&job, &ends, steps, 7); break;
+        case 8: V(few_taps_of_lines)(&job, &ends, steps, 8); break;
+        }
+        job.x_at += (size_t)steps;
+        job.y = (T *)job.y + steps;
+        job.start += steps;
+    }
+    V(leave)();
+}
+#endif
