@@ -80,8 +80,8 @@ static void run_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(state);
 }
 
-/* Cuts a region in time so that every thread finds several tasks, all of them as many; never below a few blocks of
- * rows, and never in the way that packs them below a few kernels. */
+/* Cuts a region in time so that all threads find as many tasks, several if they are long; never below a few blocks of
+ * rows, and never in a way that packs them below a few kernels. */
 static void cut(dw_call *call, int i, int threads)
 {
     const dw_region *region = &call->plan->regions[i];
@@ -92,8 +92,8 @@ static void cut(dw_call *call, int i, int threads)
         const int64_t least = in_place ? dw_ceil_div(DW_CHUNK_ROWS, region->phases)
                                        : dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
         const int64_t even = threads / dw_gcd(region->tasks_across, threads);
-        chunks = dw_clamp(dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, region->tasks_across), 1,
-                          dw_max(rows / least, 1));
+        const int64_t most = dw_max(dw_min(rows / least, dw_max(rows * region->phases / DW_SPARE_ROWS, even)), 1);
+        chunks = dw_clamp(dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, region->tasks_across), 1, most);
         if (chunks > even)
             chunks -= chunks % even;
     }
