@@ -68,25 +68,36 @@ DW_INLINE void V(correlate_few)(const dw_correlate_lines *job, const V(line_step
 }
 
 #ifdef DW_HAS_SHIFTS
-/* Whole vectors, taps not further apart than one: each vector of x is loaded once, and shifted for the taps.  What is
- * zero because it does not exist is multiplied as well, so the steps of dy there must be finite. */
-DW_INLINE void V(correlate_shifted)(const dw_correlate_lines *job, const int R)
+/* Taps not further apart than a vector: each vector of x is loaded once, and shifted for the taps. */
+DW_INLINE void V(correlate_shifted)(const dw_correlate_lines *job, const V(line_ends) *ends, ptrdiff_t steps, const int R)
 {
-    const T *x = job->x, *y = job->y;
+    _Static_assert((int)V(chains) == (int)LANES, "a vector is all chains");
+    const T *y = job->y;
     T *target = job->sums;
     size_t x_at = job->x_at;
     for (ptrdiff_t line = 0; line < job->lines; line++) {
-        VEC sums[DW_FLAT_TAPS + 1], now = V(load_steps)(x, x_at, 0, job->start, job->limit);
+        const T *x = (const T *)job->x + (ptrdiff_t)x_at;
+        VEC sums[DW_FLAT_TAPS + 1], now = V(load_where)(ends->exist[0], x);
         DW_UNROLL
         for (int k = 0; k <= R; k++)
             sums[k] = V(load)(target + k * V(chains));
-        for (ptrdiff_t i = 0; i < job->steps; i += LANES) {
-            const VEC next = V(load_steps)(x, x_at, i + LANES, job->start, job->limit);
-            const VEC gradient = V(load)(y + i);
-            sums[0] = V(fma)(now, gradient, sums[0]);
-            DW_UNROLL
-            for (int k = 1; k < R; k++)
-                sums[k] = V(fma)(V(shifted)(now, next, V(shift_of)(k * job->x_tap)), gradient, sums[k]);
+        for (ptrdiff_t i = 0, v = 0; i < steps; i += LANES, v++) {
+            const VEC next = V(load_where)(ends->exist[v + 1], x + i + LANES);
+            VEC gradient;
+            if (ends->inside[v]) {
+                gradient = V(load)(y + i);
+                sums[0] = V(fma)(now, gradient, sums[0]);
+                DW_UNROLL
+                for (int k = 1; k < R; k++)
+                    sums[k] = V(fma)(V(shifted)(now, next, V(shift_of)(k * job->x_tap)), gradient, sums[k]);
+            } else {
+                gradient = V(load_tail)(y + i, dw_min(steps - i, LANES));
+                sums[0] = V(fma_where)(ends->taking_part[v][0], now, gradient, sums[0]);
+                DW_UNROLL
+                for (int k = 1; k < R; k++)
+                    sums[k] = V(fma_where)(ends->taking_part[v][k],
+                                           V(shifted)(now, next, V(shift_of)(k * job->x_tap)), gradient, sums[k]);
+            }
             sums[R] = V(add)(sums[R], gradient);
             now = next;
         }
@@ -99,32 +110,35 @@ DW_INLINE void V(correlate_shifted)(const dw_correlate_lines *job, const int R)
     }
 }
 
-/* Whether that gives the right result. */
-static bool V(can_shift)(const dw_correlate_lines *job, const V(line_steps) *s)
+/* Some steps of all lines at a time. */
+static void V(correlate_near)(dw_correlate_lines job)
 {
-    _Static_assert((int)V(chains) == (int)LANES, "a vector is all chains");
-    if (job->steps % LANES != 0 || job->taps < 4 || (job->taps - 1) * job->x_tap > LANES) /* fewer cost no more as loads */
-        return false;
-    VEC zeros = V(zero)();
-    const T *y = job->y;
-    for (ptrdiff_t line = 0; line < job->lines; line++, y += job->y_line)
-        for (ptrdiff_t i = 0; i < job->steps; i += LANES) {
-            if (i >= s->all_from && i < s->all_to) /* on to the last vectors */
-                i = dw_max(i, s->all_to / LANES * LANES);
-            if (i < job->steps)
-                zeros = V(fma)(V(load)(y + i), V(zero)(), zeros);
+    for (ptrdiff_t steps; job.steps > 0; job.steps -= steps) {
+        V(line_ends) ends;
+        steps = dw_min(job.steps, V(line_vectors) * LANES);
+        V(find_ends)(job.start, job.limit, job.taps, job.x_tap, steps, &ends);
+        switch (job.taps) {
+        case 4: V(correlate_shifted)(&job, &ends, steps, 4); break;
+        case 5: V(correlate_shifted)(&job, &ends, steps, 5); break;
+        case 6: V(correlate_shifted)(&job, &ends, steps, 6); break;
+        case 7: V(correlate_shifted)(&job, &ends, steps, 7); break;
+        case 8: V(correlate_shifted)(&job, &ends, steps, 8); break;
         }
-    T values[LANES];
-    V(store)(values, zeros);
-    bool finite = true;
-    for (int l = 0; l < LANES; l++)
-        finite &= values[l] == 0;
-    return finite;
+        job.x_at += (size_t)steps;
+        job.y = (const T *)job.y + steps;
+        job.start += steps;
+    }
 }
 #endif
 
 static void V(correlate_lines)(const dw_correlate_lines *job)
 {
+#ifdef DW_HAS_SHIFTS
+    if (job->taps >= 4 && (job->taps - 1) * job->x_tap <= LANES && job->limit > 0) { /* fewer cost no more as loads */
+        V(correlate_near)(*job);
+        return;
+    }
+#endif
     V(line_steps) s = {.all_to = job->steps};
     for (ptrdiff_t k = 0; k < job->taps; k++) {
         int64_t from, to;
@@ -135,17 +149,6 @@ static void V(correlate_lines)(const dw_correlate_lines *job)
         s.all_to = dw_min(s.all_to, s.to[k]);
     }
     s.to[job->taps] = job->steps;
-#ifdef DW_HAS_SHIFTS
-    if (V(can_shift)(job, &s)) {
-        switch (job->taps) {
-        case 4: V(correlate_shifted)(job, 4); return;
-        case 5: V(correlate_shifted)(job, 5); return;
-        case 6: V(correlate_shifted)(job, 6); return;
-        case 7: V(correlate_shifted)(job, 7); return;
-        case 8: V(correlate_shifted)(job, 8); return;
-        }
-    }
-#endif
     switch (job->taps) {
     case 0: V(correlate_few)(job, &s, 0); break;
     case 1: V(correlate_few)(job, &s, 1); break;

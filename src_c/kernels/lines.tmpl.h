@@ -5,16 +5,6 @@
  * exist keep their sum. */
 
 #ifdef DW_HAS_SHIFTS
-/* Steps i, i + 1, ... of a line whose first is input step `start` and lies at x_at; zeros where there is no step. */
-DW_INLINE VEC V(load_steps)(const T *x, size_t x_at, ptrdiff_t i, int64_t start, int64_t limit)
-{
-    const int64_t at = start + i;
-    if (at >= 0 && at + LANES <= limit)
-        return V(load)(x + (ptrdiff_t)(x_at + (size_t)i));
-    const ptrdiff_t from = (ptrdiff_t)dw_clamp(-at, 0, LANES), to = (ptrdiff_t)dw_clamp(limit - at, 0, LANES);
-    return from < to ? V(load_window)(x + (ptrdiff_t)(x_at + (size_t)i), from, to) : V(zero)();
-}
-
 enum { V(line_vectors) = 32 }; /* of a line that are done before the next line */
 
 /* Which elements of a vector of x exist, and in which lanes each tap takes part: the same for all lines. */
@@ -28,15 +18,16 @@ DW_INLINE V(mask) V(steps_from)(int64_t at, int64_t limit)
     return V(window)((ptrdiff_t)dw_clamp(-at, 0, LANES), (ptrdiff_t)dw_clamp(limit - at, 0, LANES));
 }
 
-static void V(find_ends)(const dw_lines *job, ptrdiff_t steps, V(line_ends) *ends)
+/* Of `steps` steps, the first of which has its first tap at input step `at`. */
+static void V(find_ends)(int64_t at, int64_t limit, ptrdiff_t taps, ptrdiff_t x_tap, ptrdiff_t steps, V(line_ends) *ends)
 {
-    int64_t at = job->start;
-    ends->exist[0] = V(steps_from)(at, job->limit);
+    ends->exist[0] = V(steps_from)(at, limit);
     for (int v = 0; v * LANES < steps; v++, at += LANES) {
-        ends->exist[v + 1] = V(steps_from)(at + LANES, job->limit);
-        ends->inside[v] = at >= 0 && at + LANES + (job->taps - 1) * job->x_tap <= job->limit;
-        for (ptrdiff_t k = 0; !ends->inside[v] && k < job->taps; k++)
-            ends->taking_part[v][k] = V(steps_from)(at + k * job->x_tap, job->limit);
+        const ptrdiff_t left = steps - v * LANES;
+        ends->exist[v + 1] = V(steps_from)(at + LANES, limit);
+        ends->inside[v] = left >= LANES && at >= 0 && at + LANES + (taps - 1) * x_tap <= limit;
+        for (ptrdiff_t k = 0; !ends->inside[v] && k < taps; k++)
+            ends->taking_part[v][k] = V(steps_from)(at + k * x_tap, dw_min(limit, at + k * x_tap + left));
     }
 }
 
@@ -82,7 +73,7 @@ static void V(conv_lines)(const dw_lines *argument)
     for (ptrdiff_t steps; job.steps > 0; job.steps -= steps) {
         V(line_ends) ends;
         steps = dw_min(job.steps, V(line_vectors) * LANES);
-        V(find_ends)(&job, steps, &ends);
+        V(find_ends)(job.start, job.limit, job.taps, job.x_tap, steps, &ends);
         switch (job.taps) {
         case 2: V(few_taps_of_lines)(&job, &ends, steps, 2); break;
         case 3: V(few_taps_of_lines)(&job, &ends, steps, 3); break;
