@@ -189,8 +189,8 @@ void dw_schedule(dw_plan *plan)
         add_flat(plan, 0, p->out_steps);
     else if (lines_fit(plan))
         add_lines(plan, p->out_steps);
-    else if (!last && p->stride == 1 && !few_taps && plan->lane_sum == 1 && few && p->dilation > 1
-             && (p->kernel_size + 1) * DW_ALIGN <= DW_X_TILE_BYTES + DW_W_TILE_BYTES)
+    else if (!last && p->stride == 1 && !few_taps && plan->x.step == 1 && plan->y.step == 1 && plan->lane_sum == 1
+             && few && p->dilation > 1 && (p->kernel_size + 1) * DW_ALIGN <= DW_X_TILE_BYTES + DW_W_TILE_BYTES)
         add_between_edges(plan, DW_FLAT, lo, hi);
     else if (few)
         add_between_edges(plan, DW_PANEL, lo, hi);

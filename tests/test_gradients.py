@@ -2,6 +2,7 @@
 """depthwise_conv1d_backward: recorded results of Keras, exact integers, finite differences, the
 adjoint identity, arrays of any kind, and what it does not accept."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_exact_on_integers():
         case = random_case(rng)
         if case.work < 200_000:
             assert_exact(case)
+
+
+@pytest.mark.parametrize("data_format", LAYOUTS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_long_sequences_with_any_strides(dtype, data_format):
+    """Phases of a stride do not lie side by side in dx, whatever way their sequences invite."""
+    rng = np.random.default_rng([79, *data_format.encode(), *dtype.encode()])
+    for channels, strides, dilation in itertools.product((1, 3, 8, 12), (1, 2, 3, 4), (1, 2, 7)):
+        options = {"channels": channels, "strides": strides, "dilation_rate": dilation, "kernel_size": 17}
+        assert_exact(random_case(rng, data_format=data_format, dtype=dtype, steps=700, batch=1, **options))
 
 
 @pytest.mark.parametrize("multiplier", [15, 16, 17, 31, 32, 33, 64, 65, 100])
