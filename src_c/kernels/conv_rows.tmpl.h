@@ -231,22 +231,37 @@ DW_INLINE void V(last_rows)(const dw_rows *job, ptrdiff_t row, const int REUSE)
         V(row_block)(job, V(taps_of)(job, row, 1), row, 1, 1, 1);
 }
 
-/* Rows that do not begin one tap after another. */
-DW_INLINE void V(advancing_rows)(const dw_rows *job, const int REUSE)
+/* Twelve rows that begin REUSE taps after one another, all taps of which are inside. */
+DW_INLINE void V(tall_block)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t reuse)
 {
+    switch (reuse) {
+    case 2: V(row_block)(job, t, row, 12, 2, 0); break;
+#if DW_MOST_REUSE >= 4
+    case 3: V(row_block)(job, t, row, 12, 3, 0); break;
+    case 4: V(row_block)(job, t, row, 12, 4, 0); break;
+#endif
+    }
+}
+
+/* Rows that do not begin one tap after another, but so many, or any number if that is 0. */
+static void V(advancing_rows)(const dw_rows *job, ptrdiff_t reuse)
+{
+    const bool tall = DW_REGISTERS >= 32 && reuse > 0 && job->taps >= 4 * reuse;
     ptrdiff_t row = 0;
     while (row + 8 <= job->rows) {
-#if DW_REGISTERS >= 32
-        if (REUSE > 0 && row + 12 <= job->rows && job->taps >= 4 * REUSE) {
+        if (tall && row + 12 <= job->rows) {
             const V(taps) t = V(taps_of)(job, row, 12);
             if (t.full_hi - t.full_lo == job->taps) {
-                V(row_block)(job, t, row, 12, REUSE, 0);
+                V(tall_block)(job, t, row, reuse);
                 row += 12;
                 continue;
             }
         }
-#endif
-        V(row_block)(job, V(taps_of)(job, row, 8), row, 8, REUSE == 2 ? 2 : 0, 1);
+        const V(taps) t = V(taps_of)(job, row, 8);
+        if (reuse == 2)
+            V(row_block)(job, t, row, 8, 2, 1);
+        else
+            V(row_block)(job, t, row, 8, 0, 1);
         row += 8;
     }
     V(last_rows)(job, row, 0);
@@ -287,14 +302,12 @@ static void V(any_rows)(const dw_rows *job)
                 row = job->rows;
             }
         }
-    } else if (job->x_row == 2 * job->x_tap)
-        V(advancing_rows)(job, 2);
-    else if (DW_MOST_REUSE >= 3 && job->x_row == 3 * job->x_tap)
-        V(advancing_rows)(job, 3);
-    else if (DW_MOST_REUSE >= 4 && job->x_row == 4 * job->x_tap)
-        V(advancing_rows)(job, 4);
-    else
-        V(advancing_rows)(job, 0);
+    } else {
+        ptrdiff_t reuse = DW_MOST_REUSE;
+        while (reuse > 1 && job->x_row != (size_t)reuse * job->x_tap)
+            reuse--;
+        V(advancing_rows)(job, reuse > 1 ? reuse : 0);
+    }
 }
 
 static void V(any_phases)(const dw_rows *job)
