@@ -27,6 +27,7 @@ cdef class Plan:
     cdef dwconv_problem problem
     cdef Py_ssize_t x_shape[3]
     cdef Py_ssize_t y_shape[3]
+    cdef Py_ssize_t w_shape[3]
     cdef bint release_gil
     cdef bint empty
     cdef readonly tuple out_shape

@@ -98,6 +98,7 @@ cdef class Plan:
         self.y_shape[1], self.y_shape[2] = (
             (out_channels, out_steps) if channels_first else (out_steps, out_channels)
         )
+        self.w_shape[0], self.w_shape[1], self.w_shape[2] = kernel_size, channels, depth_multiplier
         self.out_shape = (self.y_shape[0], self.y_shape[1], self.y_shape[2])
         self.empty = batch == 0 or out_channels == 0 or out_steps == 0
         cdef double work = <double>batch * out_steps * out_channels * (kernel_size + 4)
@@ -117,7 +118,10 @@ cdef class Plan:
         cdef dwconv_activation fused
         fused.reserved = 0
         fused.kind, fused.alpha, fused.beta = activation
-        execute_arrays(self, x, kernel, bias, y, &fused, threads, may_overlap)
+        if self.problem.dtype == c.DWCONV_F32:
+            execute_f32(self, x, kernel, bias, y, &fused, threads, may_overlap)
+        else:
+            execute_f64(self, x, kernel, bias, y, &fused, threads, may_overlap)
 
 
 # One function for each dtype: each clears the memory of all its views first, whichever it uses.
@@ -131,13 +135,6 @@ cdef int execute_f64(Plan plan, x, w, bias, y, const dwconv_activation *activati
     return execute[double](plan, x, w, bias, y, activation, threads, may_overlap)
 
 
-cdef int execute_arrays(Plan plan, x, w, bias, y, const dwconv_activation *activation, int threads,
-                        bint may_overlap) except -1:
-    if plan.problem.dtype == c.DWCONV_F32:
-        return execute_f32(plan, x, w, bias, y, activation, threads, may_overlap)
-    return execute_f64(plan, x, w, bias, y, activation, threads, may_overlap)
-
-
 cdef int matches(const Py_ssize_t *have, const Py_ssize_t *want) noexcept:
     return have[0] == want[0] and have[1] == want[1] and have[2] == want[2]
 
@@ -145,31 +142,51 @@ cdef int matches(const Py_ssize_t *have, const Py_ssize_t *want) noexcept:
 cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, const real[::1] bias, real[:, :, :] y,
                  const dwconv_activation *activation, int threads, bint may_overlap) except -1:
     cdef dwconv_problem *p = &plan.problem
-    if not (matches(x.shape, plan.x_shape) and matches(y.shape, plan.y_shape) and w.shape[0] == p.kernel_size
-            and w.shape[1] == p.channels and w.shape[2] == p.depth_multiplier
+    if not (matches(x.shape, plan.x_shape) and matches(y.shape, plan.y_shape) and matches(w.shape, plan.w_shape)
             and (bias is None or bias.shape[0] == p.channels * p.depth_multiplier)):
         raise ValueError("arrays do not have the shapes of the plan")
     if plan.empty:
         return 0
-    if not (strides_match(x.shape, x.strides, p.x_batch_stride, p.x_row_stride, sizeof(real))
-            and strides_match(y.shape, y.strides, p.y_batch_stride, p.y_row_stride, sizeof(real))):
+    return run(plan, &x[0, 0, 0] if p.in_steps > 0 else NULL, x.strides, &w[0, 0, 0],
+               NULL if bias is None else &bias[0], &y[0, 0, 0], y.strides, activation, threads, may_overlap)
+
+
+cdef int execute_views(Plan plan, const Py_buffer *x, const Py_buffer *w, const Py_buffer *bias, const Py_buffer *y,
+                       const dwconv_activation *activation, int threads) except -1:
+    """`execute` for the buffers of arrays of the right dtype, which take less time to get than typed memoryviews."""
+    cdef dwconv_problem *p = &plan.problem
+    cdef Py_ssize_t item = sizeof(float) if p.dtype == c.DWCONV_F32 else sizeof(double)
+    if not (x.ndim == w.ndim == y.ndim == 3 and matches(x.shape, plan.x_shape) and matches(y.shape, plan.y_shape)
+            and matches(w.shape, plan.w_shape) and (bias is NULL or (
+                bias.ndim == 1 and bias.shape[0] == p.channels * p.depth_multiplier))):
+        raise ValueError("arrays do not have the shapes of the plan")
+    if plan.empty:
+        return 0
+    if not (strides_match(w.shape, w.strides, 0, 0, item)
+            and (bias is NULL or bias.shape[0] == 1 or bias.strides[0] == item)):
+        raise ValueError("kernel and bias must be contiguous")
+    return run(plan, x.buf if p.in_steps > 0 else NULL, x.strides, w.buf, NULL if bias is NULL else bias.buf, y.buf,
+               y.strides, activation, threads, True)
+
+
+cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *w, const void *bias, void *y,
+             const Py_ssize_t *y_strides, const dwconv_activation *activation, int threads,
+             bint may_overlap) except -1:
+    """The call itself, for arrays of the shapes of a plan that has outputs; x is NULL if it has no steps."""
+    cdef dwconv_problem *p = &plan.problem
+    cdef Py_ssize_t item = sizeof(float) if p.dtype == c.DWCONV_F32 else sizeof(double)
+    if not (strides_match(plan.x_shape, x_strides, p.x_batch_stride, p.x_row_stride, item)
+            and strides_match(plan.y_shape, y_strides, p.y_batch_stride, p.y_row_stride, item)):
         raise ValueError("arrays do not have the strides of the plan")
-    cdef real *y_data = &y[0, 0, 0]
-    cdef const real *w_data = &w[0, 0, 0]
-    cdef const real *x_data = NULL
-    cdef const real *bias_data = NULL
-    if p.in_steps > 0:
-        x_data = &x[0, 0, 0]
-    if bias is not None:
-        bias_data = &bias[0]
-    if (<size_t>y_data | <size_t>w_data | <size_t>x_data | <size_t>bias_data) % sizeof(real) != 0:
+    if (<size_t>y | <size_t>w | <size_t>x | <size_t>bias) % <size_t>item != 0:
         raise ValueError("arrays are not aligned")
-    cdef const char *y_lo = <const char *>y_data
-    cdef const char *y_hi = y_lo + extent(y.shape, y.strides) + sizeof(real)
+    cdef const char *y_lo = <const char *>y
+    cdef const char *y_hi = y_lo + extent(plan.y_shape, y_strides) + item
+    cdef Py_ssize_t outputs = p.channels * p.depth_multiplier * item
     if may_overlap and (
-        (x_data is not NULL and meet(y_lo, y_hi, <const char *>x_data, extent(x.shape, x.strides) + sizeof(real)))
-        or meet(y_lo, y_hi, <const char *>w_data, w.shape[0] * w.shape[1] * w.shape[2] * sizeof(real))
-        or (bias_data is not NULL and meet(y_lo, y_hi, <const char *>bias_data, bias.shape[0] * sizeof(real)))
+        (x is not NULL and meet(y_lo, y_hi, <const char *>x, extent(plan.x_shape, x_strides) + item))
+        or meet(y_lo, y_hi, <const char *>w, p.kernel_size * outputs)
+        or (bias is not NULL and meet(y_lo, y_hi, <const char *>bias, outputs))
     ):
         raise ValueError("the output may overlap an input")
 
@@ -185,9 +202,9 @@ cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, cons
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
-            status = c.dwconv_forward(&plan.plan, x_data, w_data, bias_data, activation, y_data, &exec)
+            status = c.dwconv_forward(&plan.plan, x, w, bias, activation, y, &exec)
     else:
-        status = c.dwconv_forward(&plan.plan, x_data, w_data, bias_data, activation, y_data, &exec)
+        status = c.dwconv_forward(&plan.plan, x, w, bias, activation, y, &exec)
     if scratch is not NULL:
         workspace_give(scratch)
     if status != c.DWCONV_OK:
