@@ -7,12 +7,11 @@
 
 /* One channel of channels_first: the weights fit the registers.  The taps that are inside the input are the same for
  * many steps, so the steps are cut where that changes: at most kernel_size - 1 times at each end. */
-static void one_channel(const dw_call *call, const dw_region *region, dw_part part)
+static void one_channel(const dw_call *call, const dw_region *region, dw_part part, int64_t b, int64_t o)
 {
     const dw_plan *plan = call->plan;
     const dwconv_problem *p = &plan->problem;
     const int64_t item = plan->item_bytes, d = p->dilation;
-    const int64_t b = part.across / plan->out_channels, o = part.across % plan->out_channels;
     const int64_t last = region->first + part.last_row;
     const char *x = call->x + (b * plan->x.batch + o / p->depth_multiplier * plan->x.channel) * item;
     const char *w = call->w + o * item;
@@ -149,8 +148,11 @@ int64_t dw_flat_block(const dw_plan *plan)
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
     const dwconv_problem *p = &call->plan->problem;
-    if (p->layout == DWCONV_CHANNELS_FIRST && p->kernel_size <= DW_FLAT_TAPS)
-        one_channel(call, region, part);
-    else
+    if (p->layout == DWCONV_CHANNELS_LAST || p->kernel_size > DW_FLAT_TAPS) {
         side_by_side(call, region, part, workspace);
+        return;
+    }
+    const int64_t first = part.across % region->panels * region->panel_lanes;
+    for (int64_t o = first; o < dw_min(first + region->panel_lanes, call->plan->out_channels); o++)
+        one_channel(call, region, part, part.across / region->panels, o);
 }

@@ -77,6 +77,8 @@ static void run_task(void *argument, int64_t index, int worker)
     case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
     case DW_LINES: dw_lines_task(call, region, part); break;
     }
+    if (dw_output_is_large(plan))
+        plan->kernels->fence();
     dw_fp_state_set(state);
 }
 

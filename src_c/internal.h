@@ -29,8 +29,8 @@ typedef struct dw_region {
     int64_t segment_steps;    /* distance of two segments */
     int64_t phases;
     int64_t lanes;            /* PANEL: segments * batch * channels * multiplier */
-    int64_t panel_lanes;      /* lanes of one task */
-    int64_t panels;           /* DIRECT, LINES: panels of a batch item; PANEL: of all lanes */
+    int64_t panel_lanes;      /* lanes of one task; FLAT: its channels */
+    int64_t panels;           /* DIRECT, FLAT, LINES: panels of a batch item; PANEL: of all lanes */
     int64_t tasks_across;     /* tasks side by side; forward.c cuts them further in time */
     int64_t inner_phases;     /* PANEL, natural: phases that share a tile */
     int64_t row_units;        /* PANEL, not natural: tile rows from one row of a phase to the next */

@@ -43,7 +43,10 @@ static void add_flat(dw_plan *plan, int64_t first, int64_t steps)
 {
     dw_region *r = add_region(plan, DW_FLAT, first, steps);
     const bool by_channel = plan->problem.layout == DWCONV_CHANNELS_FIRST;
-    r->tasks_across = plan->problem.batch * (by_channel ? plan->out_channels : 1);
+    const bool few_taps = plan->problem.kernel_size <= DW_FLAT_TAPS;
+    r->panel_lanes = by_channel ? few_taps ? DW_LINES_OF_A_TASK : 1 : plan->out_channels;
+    r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
+    r->tasks_across = plan->problem.batch * r->panels;
 }
 
 /* The number of segments, at most `most`, that leaves the smallest part of the last vector empty. */

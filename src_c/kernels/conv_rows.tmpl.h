@@ -358,7 +358,10 @@ static void V(conv_rows)(const dw_rows *job)
         V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0);
     } else
         V(any_phases)(job);
-    if (job->stream)
-        DW_STREAM_FENCE();
     V(leave)();
+}
+
+static void V(fence)(void)
+{
+    DW_STREAM_FENCE();
 }

@@ -80,10 +80,10 @@ const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
-    .f32 = {LANES_F32, DW_MOST_REUSE, conv_rows_f32, activate_f32, conv_line_f32, gather_lanes_f32, scatter_lanes_f32,
+    .f32 = {LANES_F32, DW_MOST_REUSE, conv_rows_f32, activate_f32, conv_line_f32, fence_f32, gather_lanes_f32, scatter_lanes_f32,
             repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
             add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, DW_CONV_LINES(f32)},
-    .f64 = {LANES_F64, DW_MOST_REUSE, conv_rows_f64, activate_f64, conv_line_f64, gather_lanes_f64, scatter_lanes_f64,
+    .f64 = {LANES_F64, DW_MOST_REUSE, conv_rows_f64, activate_f64, conv_line_f64, fence_f64, gather_lanes_f64, scatter_lanes_f64,
             repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
             add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, DW_CONV_LINES(f64)},
 };

@@ -25,7 +25,7 @@ typedef struct dw_rows {
     ptrdiff_t phases; /* the same so many times, x_phase and y_phase further each time; 0 means once */
     int clip;
     int block;  /* rows at a time where they share input: 1, 2, 4, 8, 12 or 16 */
-    int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows */
+    int stream; /* write past the caches; y must be aligned to a vector after `head` lanes, and so its rows; see fence */
     int kind;   /* of the activation: dwconv_activation_kind */
     double alpha, beta;
     int64_t start, advance, dilation, limit;
@@ -38,7 +38,7 @@ typedef struct dw_line {
     const void *x, *w, *init; /* init NULL: zero */
     void *y;
     ptrdiff_t x_tap, w_tap, taps, steps;
-    int stream; /* write past the caches; y must be aligned to a vector */
+    int stream; /* write past the caches; y must be aligned to a vector; see fence */
     int kind;
     double alpha, beta;
 } dw_line;
@@ -123,6 +123,8 @@ typedef struct dw_kernels {
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
     void (*conv_line)(const dw_line *job);
+    /* Makes what was written past the caches visible to other threads: once for each task, because it waits. */
+    void (*fence)(void);
     /* tile[i*tile_row + l] = x[at[l] + offset + i*step].  Whole vectors of the tile are written. */
     void (*gather_lanes)(const void *x, const ptrdiff_t *at, ptrdiff_t offset, ptrdiff_t step, void *tile,
                          ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);

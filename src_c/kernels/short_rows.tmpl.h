@@ -153,6 +153,8 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
     ptrdiff_t i = 0, waiting = 0;
     for (; i + LANES <= steps; i += LANES) {
         VEC acc = start;
+        if (END == DW_STREAM || (END == DW_ACTIVATED && job->stream))
+            DW_PREFETCH((uintptr_t)(x + i) + DW_LINE_AHEAD_BYTES);
         DW_UNROLL
         for (int k = 0; k < TAPS; k++)
             acc = V(fma)(V(load)(x + i + k * tap), weight[k], acc);
@@ -205,8 +207,6 @@ static void V(conv_line)(const dw_line *job)
         DW_LINE(7)
         DW_LINE(8)
     }
-    if (job->stream)
-        DW_STREAM_FENCE();
     V(leave)();
 }
 #undef DW_LINE
