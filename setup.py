@@ -49,7 +49,7 @@ class BuildCore(build_ext):
     def build_extensions(self):
         msvc = self.compiler.compiler_type == "msvc"
         compile_args = list(MSVC_FLAGS if msvc else UNIX_FLAGS)
-        link_args = [] if msvc else ["-pthread"]
+        link_args = [] if msvc else ["-pthread", "-lm"]
         if sys.platform == "linux":
             link_args += LINUX_LINK_FLAGS
         openmp = "/openmp" if msvc else "-fopenmp"

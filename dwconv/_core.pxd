@@ -31,3 +31,5 @@ cdef class Plan:
     cdef bint release_gil
     cdef bint empty
     cdef readonly tuple out_shape
+    cdef object table  # of an FFT, or None
+    cdef bint only_finite

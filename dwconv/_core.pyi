@@ -21,6 +21,8 @@ class Plan:
         x_strides: tuple[int, int] = (0, 0),
         y_strides: tuple[int, int] = (0, 0),
         isa: bytes | None = None,
+        fft: bool = False,
+        only_finite: bool = False,
     ) -> None: ...
     @property
     def isa(self) -> str: ...
@@ -35,7 +37,7 @@ class Plan:
         activation: tuple[int, float, float],
         threads: int,
         may_overlap: bool = True,
-    ) -> None: ...
+    ) -> bool: ...
 
 def place_array(
     shape: tuple[int, ...], dtype: np.dtype, nbytes: int, beside: np.ndarray | None = None

@@ -17,6 +17,7 @@ cdef extern from *:
     #include <stdlib.h>
     typedef struct { size_t bytes; char data[]; } workspace;
     static _Atomic(workspace *) spare_workspace;
+    enum { MOST_SPARE_BYTES = 8 << 20 };
 
     static workspace *workspace_take(size_t bytes)
     {
@@ -32,7 +33,7 @@ cdef extern from *:
 
     static void workspace_give(workspace *w)
     {
-        free(atomic_exchange(&spare_workspace, w));
+        free(w->bytes <= MOST_SPARE_BYTES ? atomic_exchange(&spare_workspace, w) : w);
     }
     """
     ctypedef struct workspace:
@@ -77,7 +78,7 @@ cdef class Plan:
     def __init__(self, *, int64_t batch, int64_t in_steps, int64_t channels, int64_t depth_multiplier,
                  int64_t kernel_size, int64_t stride, int64_t dilation, int64_t pad_left, int64_t out_steps,
                  bint channels_first, bint double_precision, tuple x_strides=(0, 0), tuple y_strides=(0, 0),
-                 bytes isa=None):
+                 bytes isa=None, bint fft=False, bint only_finite=False):
         cdef dwconv_problem *p = &self.problem
         p.batch, p.in_steps, p.channels, p.depth_multiplier = batch, in_steps, channels, depth_multiplier
         p.kernel_size, p.stride, p.dilation = kernel_size, stride, dilation
@@ -103,6 +104,8 @@ cdef class Plan:
         self.empty = batch == 0 or out_channels == 0 or out_steps == 0
         cdef double work = <double>batch * out_steps * out_channels * (kernel_size + 4)
         self.release_gil = work > RELEASE_GIL_ABOVE
+        self.table = fft_table(self) if fft and not self.empty else None
+        self.only_finite = only_finite
 
     @property
     def isa(self):
@@ -114,16 +117,19 @@ cdef class Plan:
 
         The arrays must be those the plan was made for, in dtype, shape and strides; otherwise ValueError, and
         nothing is written.  So it is if y may overlap x (by their extents), unless the caller knows better.
+
+        With ``fft=True`` the plan convolves by FFT, and the activation must be linear.  With ``only_finite=True``, too, False
+        means that some output would not have been finite; y has anything in it then.
         """
         cdef dwconv_activation fused
         fused.reserved = 0
         fused.kind, fused.alpha, fused.beta = activation
         if self.problem.dtype == c.DWCONV_F32:
-            execute_f32(self, x, kernel, bias, y, &fused, threads, may_overlap)
-        else:
-            execute_f64(self, x, kernel, bias, y, &fused, threads, may_overlap)
+            return execute_f32(self, x, kernel, bias, y, &fused, threads, may_overlap) == 0
+        return execute_f64(self, x, kernel, bias, y, &fused, threads, may_overlap) == 0
 
 
+# These return 1 if the plan wants finite outputs and some would not be.
 # One function for each dtype: each clears the memory of all its views first, whichever it uses.
 cdef int execute_f32(Plan plan, x, w, bias, y, const dwconv_activation *activation, int threads,
                      bint may_overlap) except -1:
@@ -192,7 +198,13 @@ cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *
 
     cdef dwconv_exec exec
     exec.max_threads, exec.workspace, exec.runner = threads, NULL, NULL
-    exec.workspace_bytes = c.dwconv_workspace_size(&plan.plan, threads)
+    cdef const void *table = NULL
+    cdef int finite = 1
+    if plan.table is None:
+        exec.workspace_bytes = c.dwconv_workspace_size(&plan.plan, threads)
+    else:
+        table = (<FFTTable>plan.table).data
+        exec.workspace_bytes = c.dwconv_fft_workspace_size(&plan.plan, threads)
     cdef workspace *scratch = NULL
     if exec.workspace_bytes > 0:
         scratch = workspace_take(exec.workspace_bytes)
@@ -200,7 +212,10 @@ cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *
             raise MemoryError(f"no memory for a workspace of {exec.workspace_bytes} bytes")
         exec.workspace = scratch.data
     cdef dwconv_status status
-    if plan.release_gil:
+    if table is not NULL:
+        with nogil:
+            status = c.dwconv_fft_forward(&plan.plan, table, x, w, bias, y, &finite if plan.only_finite else NULL, &exec)
+    elif plan.release_gil:
         with nogil:
             status = c.dwconv_forward(&plan.plan, x, w, bias, activation, y, &exec)
     else:
@@ -209,7 +224,7 @@ cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *
         workspace_give(scratch)
     if status != c.DWCONV_OK:
         raise error_of(status)
-    return 0
+    return 0 if finite else 1
 
 
 cdef Py_ssize_t extent(const Py_ssize_t *shape, const Py_ssize_t *strides) noexcept:
@@ -233,6 +248,7 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
 
 
 include "_core_arrays.pxi"
+include "_core_fft.pxi"
 include "_core_calls.pxi"
 include "_core_gradients.pxi"
 include "_core_stream.pxi"

@@ -126,8 +126,9 @@ cdef class KnownCalls:
         hold(views, y, PyBUF_STRIDED)
         if bias is not None:
             hold(views, bias, PyBUF_STRIDED_RO)
-        execute_views(call.plan, &views.view[0], &views.view[1], NULL if bias is None else &views.view[3], &views.view[2],
-                      &call.fused, threads)
+        if execute_views(call.plan, &views.view[0], &views.view[1], NULL if bias is None else &views.view[3],
+                         &views.view[2], &call.fused, threads) != 0:
+            return None
         return y
 
     cdef KnownCall _find(self, x, kernel, tuple options):

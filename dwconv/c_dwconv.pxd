@@ -92,6 +92,11 @@ cdef extern from "dwconv.h" nogil:
     dwconv_status dwconv_activation_backward(const dwconv_activation *activation, int32_t dtype, int64_t count,
                                              const void *z, const void *dy, void *dz, const char *isa,
                                              const dwconv_exec *exec)
+    size_t dwconv_fft_table_size(const dwconv_plan *plan)
+    dwconv_status dwconv_fft_table_init(const dwconv_plan *plan, void *table)
+    size_t dwconv_fft_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_fft_forward(const dwconv_plan *plan, const void *table, const void *x, const void *w,
+                                     const void *bias, void *y, int *finite, const dwconv_exec *exec)
     double dwconv_work(const dwconv_plan *plan)
     const char *dwconv_status_string(dwconv_status status)
     const char *dwconv_version()

@@ -24,7 +24,6 @@ from dwconv.arrays import (
     row_strides,
 )
 from dwconv.fused import LINEAR, split_activation
-from dwconv.overlap_save import SHORTEST_FFT_KERNEL, overlap_save
 from dwconv.padding import PADDING_NAMES, checked_padding, equivalent_dilation
 from dwconv.threads import checked_thread_count, get_num_threads
 
@@ -32,6 +31,8 @@ __all__ = ["depthwise_conv1d"]
 
 DATA_FORMATS = ("channels_last", "channels_first")
 METHODS = ("auto", "direct", "fft")
+# Kernels at least this long are convolved by FFT with method="auto".
+SHORTEST_FFT_KERNEL = 500
 
 _LARGEST = 2**63 - 1
 
@@ -84,13 +85,12 @@ def depthwise_conv1d(
     out : ndarray, optional
         Where to put the result: exact shape and dtype, writable, not overlapping an input.
     num_threads : int, optional
-        Most threads to use; see :mod:`dwconv.threads`.  The FFT uses one.
+        Most threads to use; see :mod:`dwconv.threads`.
     method : {"auto", "direct", "fft"}
         ``"direct"`` sums products, one chain of multiply-adds for each output, so that outputs depend on the taps and
-        inputs of their sum alone, to the last bit.  ``"fft"`` is overlap-save with NumPy's FFT, in the dtype of the
-        result (in float64 before NumPy 2.0): faster for long kernels, and not bit-identical to direct.  ``"auto"``
-        takes the FFT for kernels of 500 taps and more, however few outputs there are, and direct if an output would
-        not be finite.
+        inputs of their sum alone, to the last bit.  ``"fft"`` is overlap-save, in the dtype of the result: faster for
+        long kernels, and not bit-identical to direct.  ``"auto"`` takes the FFT for kernels of 500 taps and more,
+        however few outputs there are, and direct if an output would not be finite.
     lengths : array of int, shape (batch,), optional
         Steps of each batch item; the rest is padding, which is never read.  Each item gets the bits it would have
         alone; its output steps are those of its own length (`dwconv.output_lengths`), and zeros follow them.
@@ -127,10 +127,10 @@ def depthwise_conv1d(
     -----
     The error of the FFT is that of a block: within ``8 * log2(n) * u * norm(x) * norm(kernel)``, u being the unit
     roundoff, with the Euclidean norms of one filter and of the n input steps that are transformed together, n being
-    four to five times ``kernel_size``, more if there are few channels, less if the signal is short.  Large samples
-    drown small ones nearby.  With ``"fft"``, NaN and infinity spread over their block; with ``"auto"`` they do not,
-    because such a call is repeated directly.  Which steps form a block depends on the shapes, so a signal filtered in
-    parts has other last bits than in one call.
+    a power of two, some times ``kernel_size`` and at least 32.  Large samples drown small ones nearby.  With
+    ``"fft"``, NaN and infinity spread over their block; with ``"auto"`` they do not, because such a call is repeated
+    directly.  Which steps form a block depends on the shapes, the data format and the instruction set, but not on the
+    threads, so a signal filtered in parts has other last bits than in one call.
 
     Examples
     --------
@@ -170,35 +170,33 @@ def depthwise_conv1d(
     x, kernel, bias, dtype = _arrays(*given)
     function = activations.get(activation)
     fused, rest = split_activation(function)
-    by_fft = checked_method(method) == "fft" or (method == "auto" and len(kernel) >= SHORTEST_FFT_KERNEL)
+    by_fft = takes_fft(method, kernel)
     if by_fft and fused != LINEAR:
         rest = function
     x_strides = row_strides(x)
     problem = _problem(x, kernel, strides, padding, dilation_rate, data_format)
-    plan = Plan(**problem, x_strides=x_strides or (0, 0))
+    options = dict(x_strides=x_strides or (0, 0), fft=by_fft, only_finite=method == "auto")
+    plan = Plan(**problem, **options)
     y, in_place = None, False
     if out is not None and rest is None:
         check_out(out, plan.out_shape, dtype, given)
         y_strides = row_strides(out)
         in_place = y_strides is not None
         if in_place and y_strides != (0, 0):
-            plan = Plan(**problem, x_strides=x_strides or (0, 0), y_strides=y_strides)
+            plan = Plan(**problem, **options, y_strides=y_strides)
     y = out if in_place else empty_array(plan.out_shape, dtype, "the output", x)
-    if by_fft:
-        if not overlap_save(x, contiguous(kernel, "kernel"), bias, y, problem, only_finite=method == "auto"):
-            return depthwise_conv1d(
-                *given, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
-                activation=function, out=out, num_threads=num_threads, method="direct",
-            )  # fmt: skip
-    else:
-        if x_strides is None:
-            x = contiguous(x, "input")
-        plan.forward(x, contiguous(kernel, "kernel"), None if bias is None else contiguous(bias, "bias"), y, fused,
-                     threads, False)  # fmt: skip
+    if x_strides is None:
+        x = contiguous(x, "input")
+    if not plan.forward(x, contiguous(kernel, "kernel"), None if bias is None else contiguous(bias, "bias"), y,
+                        LINEAR if by_fft else fused, threads, False):  # fmt: skip
+        return depthwise_conv1d(
+            *given, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
+            activation=function, out=out, num_threads=num_threads, method="direct",
+        )  # fmt: skip
 
     if rest is not None:
         y = rest(y)
-    elif not by_fft and given[0] is x and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
+    elif given[0] is x and x_strides == (0, 0) and (out is None or (in_place and y_strides == (0, 0))):
         known_calls.remember(
             x, kernel, strides, padding, dilation_rate, data_format, activation, method, plan, fused
         )  # fmt: skip
@@ -244,6 +242,11 @@ def checked_method(method: object) -> str:
     if isinstance(method, str) and method in METHODS:
         return method
     raise ValueError(f"`method` must be one of {METHODS}, received method={method!r}")
+
+
+def takes_fft(method: object, kernel: np.ndarray) -> bool:
+    """Whether a method, which is checked, convolves with this kernel by FFT."""
+    return checked_method(method) == "fft" or (method == "auto" and len(kernel) >= SHORTEST_FFT_KERNEL)
 
 
 def _problem(x, kernel, strides, padding, dilation_rate, data_format) -> dict[str, int]:

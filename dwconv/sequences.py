@@ -19,11 +19,10 @@ from dwconv.functional import (
     _checked_padding,
     _positive,
     _problem,
-    checked_method,
     depthwise_conv1d,
+    takes_fft,
 )
 from dwconv.fused import split_activation
-from dwconv.overlap_save import SHORTEST_FFT_KERNEL
 from dwconv.sequence_layout import Layout, checked_integers, output_steps
 from dwconv.threads import checked_thread_count, get_num_threads
 
@@ -95,7 +94,7 @@ def convolve_sequences(
     x = contiguous(x, "input") if row_strides(x) is None else x
     function = activations.get(activation)
     fused, rest = split_activation(function)
-    by_fft = checked_method(method) == "fft" or (method == "auto" and len(kernel) >= SHORTEST_FFT_KERNEL)
+    by_fft = takes_fft(method, kernel)
     threads = get_num_threads() if num_threads is None else checked_thread_count(num_threads)
     options = dict(strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format)
     layout = Layout(x, kernel, lengths=lengths, cu_seqlens=cu_seqlens, seq_idx=seq_idx, **options)

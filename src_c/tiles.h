@@ -76,6 +76,14 @@ enum {
                                  * 256 channels, two 34.7 us, one 31.9; float64: 69.5, 67.1; K = 7, 938 steps: 42.8, 40.4) */
     DW_CHUNK_ROWS = 64,         /* a cut in time repacks a kernel's length of rows, so it should be rare */
 
+    /* The FFT */
+    DW_FFT_BLOCK_BYTES = 32 * 1024, /* blocks of a transform that are finished one by one, in the first-level cache */
+    DW_FFT_STEP_COST = 56,      /* of a point for each halving there and back, and */
+    DW_FFT_MOVE_COST = 320,     /* for what is done once; sixteenths of a cycle */
+    DW_FFT_NEAR_BYTES = 512 * 1024, /* tiles larger than this leave the second-level cache, */
+    DW_FFT_FAR_COST = 2,        /* and take so many times as long */
+    DW_FFT_THREAD_COST = 1 << 16, /* cycles worth one more thread */
+
     /* Streams */
     DW_STREAM_CHUNK = 4,        /* fewer steps than this are taken one by one */
     DW_STREAM_LONG = 64,        /* outputs inside a chunk that are worth a call of dwconv_forward */

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import DTYPES, LAYOUTS, Case, assert_bits, random_case, scaled
 from dwconv import DepthwiseConv1D, activations, depthwise_conv1d
-from dwconv.overlap_save import SHORTEST_FFT_KERNEL
+from dwconv.functional import SHORTEST_FFT_KERNEL
 from tolerances import fft_bound
 
 both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -216,7 +216,7 @@ def test_auto_keeps_what_is_not_finite_local(value, dtype):
         spread = case.run(x, kernel, bias, method="fft")
     assert spread.shape == y.shape
     if value != "overflow":
-        assert np.isnan(spread[0, :100, 1]).any() and np.isfinite(spread[:, :, [0, 2]]).all()
+        assert np.isnan(spread[0, :, 1]).sum() > len(kernel) and np.isfinite(spread[:, :, [0, 2]]).all()
 
 
 @pytest.mark.parametrize("subclass", [False, True])

@@ -45,7 +45,7 @@ def fft_bound(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray | None) -> flo
     product of spectra back in time is at most ``norm(x) * norm(kernel)``; the norm of the whole
     signal stands for that of a block. Storing the result rounds once more.
     """
-    steps = max(1 << 18, 8 * kernel.shape[0])  # a transform is not longer
+    steps = max(1 << 18, 128 * kernel.shape[0])  # a transform is not longer
     norms = np.linalg.norm(x.astype(np.float64), axis=1).max(initial=0)
     norms *= np.linalg.norm(kernel.astype(np.float64), axis=0).max(initial=0)
     largest = 0 if bias is None else np.abs(bias).max(initial=0)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+import dwconv
 from benchmarks import limits, native, overhead
 from benchmarks.data import aligned_copy
 from benchmarks.public_cases import PUBLIC_CASES
@@ -102,15 +103,21 @@ def silu_beside_a_copy() -> str:
 def transforms() -> str:
     """`hyena_2048_cf` needs at least three transforms of 4096 values for each channel, one of them for
     the filter, which peers with a prepared spectrum are spared: NumPy's alone, in milliseconds for
-    all channels."""
-    channels, length, rows = 256, 4096, 16  # so many channels at a time, as in the package
+    all channels, and a whole call of dwconv on one thread."""
+    channels, length, rows = 256, 4096, 16  # so many channels at a time stay in a cache
     x = _floats(rows * length).reshape(rows, length)
     spectrum = np.ones((rows, length // 2 + 1), np.complex64)
     # With another norm, some versions of NumPy transform float32 in long double.
     there = channels / rows * _least(lambda: np.fft.rfft(x, norm="ortho"))
     back = channels / rows * _least(lambda: np.fft.irfft(spectrum, length, norm="ortho"))
     times = there, there, back, 2 * there + back
-    return "filter {:.1f}, signal {:.1f}, back {:.1f}: {:.1f}".format(*(1e3 * t for t in times))
+    signal, kernel = _floats(channels * (length - 1)), _floats(length // 2 * channels)
+    call = functools.partial(
+        dwconv.depthwise_conv1d, signal.reshape(1, channels, -1), kernel.reshape(-1, channels, 1),
+        data_format="channels_first", num_threads=1,
+    )  # fmt: skip
+    parts = "filter {:.1f}, signal {:.1f}, back {:.1f}: {:.1f}; dwconv {:.1f}"
+    return parts.format(*(1e3 * t for t in (*times, _least(call))))
 
 
 PROBES = (

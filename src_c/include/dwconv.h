@@ -192,10 +192,41 @@ DWCONV_API dwconv_status dwconv_activation_backward(const dwconv_activation *act
                                                     const void *z, const void *dy, void *dz, const char *isa,
                                                     const dwconv_exec *exec);
 
+/* 5. Long kernels: the convolution by FFT
+ *
+ *     void *table = malloc(dwconv_fft_table_size(&plan));
+ *     s = dwconv_fft_table_init(&plan, table);              // once; read by any number of calls and threads
+ *     e.workspace_bytes = dwconv_fft_workspace_size(&plan, e.max_threads); ...
+ *     int finite;
+ *     s = dwconv_fft_forward(&plan, table, x, w, bias, y, &finite, &e);
+ *
+ *   Overlap-save in the dtype of the plan, for every plan.  The time for an output grows with log(kernel_size), not with
+ *   kernel_size: from some hundred taps on it is faster than dwconv_forward() if outputs are as many as taps.
+ *   Padding counts as zeros.  The results have neither the bits nor the error bound of dwconv_forward(): an error is relative to
+ *   the norms of a filter and of the input steps that are transformed together (N of them, of which N - kernel_size + 1
+ *   outputs are made), and a number that is not finite spreads over all of them.  Results are the same for every thread
+ *   count and address, not for every layout and instruction set. */
+
+/* Bytes of a table, about as many as N input steps have, which is some kernel sizes; 0 if the plan has no outputs. */
+DWCONV_API size_t dwconv_fft_table_size(const dwconv_plan *plan);
+
+/* Fills a table, which is aligned like a double.  It is one for the plan and its copies, points nowhere, and may be copied. */
+DWCONV_API dwconv_status dwconv_fft_table_init(const dwconv_plan *plan, void *table);
+
+/* Scratch bytes of dwconv_fft_forward(): for each thread 256 bytes (SSE2: 64, AVX2 and NEON: 128 and 64) for each two input steps
+ * transformed together, which are at most some kernel sizes. */
+DWCONV_API size_t dwconv_fft_workspace_size(const dwconv_plan *plan, int max_threads);
+
+/* y = x convolved with w, plus bias, which may be NULL.  If `finite` is not NULL it says whether all numbers that came up
+ * are finite; if not, some of y may be missing, and dwconv_forward() keeps what is not finite where it belongs.
+ * On error y is untouched. */
+DWCONV_API dwconv_status dwconv_fft_forward(const dwconv_plan *plan, const void *table, const void *x, const void *w,
+                                            const void *bias, void *y, int *finite, const dwconv_exec *exec);
+
 /* Multiply-adds of the plan, taps over padding included; a measure of the work in one call. */
 DWCONV_API double dwconv_work(const dwconv_plan *plan);
 
-/* 4. Streams: a convolution whose input arrives in chunks
+/* 6. Streams: a convolution whose input arrives in chunks
  *
  *     dwconv_stream_problem p = {0};          // zero first, then fill; as above, but for steps and strides
  *     p.batch = 1; p.channels = 64; p.depth_multiplier = 1; p.kernel_size = 5; p.stride = 1; p.dilation = 1;

@@ -27,8 +27,10 @@
 /* Largest distance of two rows, in taps, at which they share what they read: it takes that many times four weights. */
 #if DW_REGISTERS >= 32
 #define DW_MOST_REUSE 4
+#define DW_FFT_STEPS 3 /* eight complex numbers are sixteen vectors */
 #else
 #define DW_MOST_REUSE 2
+#define DW_FFT_STEPS 2
 #endif
 
 /* Where the sums of a short kernel go: to y, past the caches, through an activation. */
@@ -47,6 +49,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
+#include "fft.tmpl.h"
 #undef T
 #undef VEC
 #undef LANES
@@ -65,6 +68,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
+#include "fft.tmpl.h"
 #undef T
 #undef VEC
 #undef LANES
@@ -80,10 +84,12 @@ const dw_table DW_TABLE = {
     .name = DW_NAME,
     .cpu_features = DW_FEATURES,
     .has_fma = DW_HAS_FMA,
-    .f32 = {LANES_F32, DW_MOST_REUSE, conv_rows_f32, activate_f32, conv_line_f32, fence_f32, gather_lanes_f32, scatter_lanes_f32,
-            repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
-            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, DW_CONV_LINES(f32)},
-    .f64 = {LANES_F64, DW_MOST_REUSE, conv_rows_f64, activate_f64, conv_line_f64, fence_f64, gather_lanes_f64, scatter_lanes_f64,
-            repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
-            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, DW_CONV_LINES(f64)},
+    .f32 = {LANES_F32, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f32, activate_f32, conv_line_f32, fence_f32, gather_lanes_f32,
+            scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
+            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, DW_CONV_LINES(f32), fft_spectrum_f32,
+            fft_convolve_f32},
+    .f64 = {LANES_F64, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f64, activate_f64, conv_line_f64, fence_f64, gather_lanes_f64,
+            scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
+            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, DW_CONV_LINES(f64), fft_spectrum_f64,
+            fft_convolve_f64},
 };

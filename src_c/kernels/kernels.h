@@ -117,9 +117,26 @@ typedef struct dw_step {
     double alpha, beta;
 } dw_step;
 
+/* A tile of W = vector_lanes real sequences, of 2 * points numbers each: row j has numbers j of all sequences and, W elements
+ * further, numbers j + points.  Its transform takes `steps[p]`, 2 or 3, steps of halving in pass p, 2 in the last one;
+ * fft.c makes the factors of a pass, DW_FFT_FACTORS(1 << steps[p]) numbers for each of its blocks. */
+enum { DW_FFT_PASSES = 32 };
+#define DW_FFT_FACTORS(R) ((R) == 8 ? 16 : 6)
+typedef struct dw_fft {
+    void *tile; /* aligned to a vector */
+    ptrdiff_t points;
+    int passes; /* at least 2 */
+    int8_t steps[DW_FFT_PASSES];
+    const void *factors[DW_FFT_PASSES];
+    const void *spectrum; /* of the filters: a tile as fft_spectrum makes it, or with one_filter `points` pairs of it */
+    int one_filter;
+    const void *init; /* a vector */
+} dw_fft;
+
 typedef struct dw_kernels {
     ptrdiff_t vector_lanes;
     ptrdiff_t most_reuse; /* conv_rows reads a row once for several results if x_row is at most so many x_tap */
+    int fft_steps; /* steps of an FFT in one pass: 2 or 3 */
     void (*conv_rows)(const dw_rows *job);
     void (*activate)(const dw_activate *job);
     void (*conv_line)(const dw_line *job);
@@ -150,6 +167,10 @@ typedef struct dw_kernels {
     void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
                           ptrdiff_t head);
     void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */
+    /* The tile becomes the spectrum of its sequences, divided by `points`. */
+    void (*fft_spectrum)(const dw_fft *job);
+    /* Each sequence s becomes init + sum_k s[i + k] * w[k], where s[i + 2*points] is -s[i]; whether all of it is finite. */
+    int (*fft_convolve)(const dw_fft *job);
 } dw_kernels;
 
 typedef struct dw_table {
