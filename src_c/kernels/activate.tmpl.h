@@ -118,10 +118,25 @@ static const V(apply) V(activations)[] = {
     [DWCONV_SPARSE_PLUS] = V(apply_sparse_plus),
 };
 
-/* R vectors of sums to rows of y, of which only `lanes` elements exist if tail. */
+/* R vectors of sums to rows of y, of which only `lanes` elements exist if tail.  What relu and its kin do costs less than
+ * the way over the stack and is done here. */
 DW_INLINE void V(put_activated)(const dw_rows *job, const VEC *sums, T *y, ptrdiff_t lanes, const int R, const int tail)
 {
     const ptrdiff_t y_row = job->y_row;
+    if (job->kind == DWCONV_CLIP) {
+        const VEC lo = V(set1)((T)job->alpha), hi = V(set1)((T)job->beta);
+        DW_UNROLL
+        for (int r = 0; r < R; r++, y += y_row) {
+            const VEC clipped = V(clip)(sums[r], lo, hi);
+            if (tail)
+                V(store_tail)(y, clipped, lanes);
+            else if (job->stream)
+                V(stream)(y, clipped);
+            else
+                V(store)(y, clipped);
+        }
+        return;
+    }
     const V(apply) apply = V(activations)[job->kind];
     _Alignas(64) T buffer[16 * LANES];
     DW_UNROLL

@@ -12,8 +12,8 @@
  * weights which are not in the first-level cache do; 1, 2 or 4 where rows and their results would push each other out of the
  * cache (dw_rows.block).
  *
- * The sums of a block go to y directly, or by way of the stack through an activation, which overlaps with the loads of
- * the next block.
+ * The sums of a block go to y directly, clipped on the way, or by way of the stack through an activation, which overlaps
+ * with the loads of the next block.
  *
  * Taps leave the input only at the first and last rows of a problem.  There, the few taps that are inside for some
  * rows of a block and outside for others are checked: each input row once where rows are shared, each (row, tap)

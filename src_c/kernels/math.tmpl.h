@@ -138,11 +138,13 @@ DW_INLINE VEC V(sigmoid)(VEC z)
     return V(div)(s.scale, s.under);
 }
 
-/* z / (1 + e^-z), which is z where z * scale overflows. */
+/* z / (1 + e^-z), which is z from silu_highest on.  There the scale may be anything; at and below logistic_lowest it is
+ * +0, so that finite numbers become -0, and minus infinity NaN. */
 DW_INLINE VEC V(silu)(VEC z)
 {
-    const V(ratio) s = V(logistic_parts)(z);
-    return V(below)(V(div)(V(mul)(z, s.scale), s.under), V(abs)(z));
+    const VEC x = V(above)(z, V(set1)(V(logistic_lowest))), power = V(nearest_power)(x, 1, V(logistic_bias));
+    const V(ratio) s = V(logistic_ratio)(power, V(remainder)(x, power, 1, V(logistic_bias)));
+    return V(div_where)(V(less)(z, V(set1)(V(silu_highest))), V(mul)(z, s.scale), s.under, z);
 }
 
 /* z tanh(log(1 + e^z)) = z / (u + 1/(4u)), u = e^-z + 1/2 */

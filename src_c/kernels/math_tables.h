@@ -29,8 +29,8 @@ static const double ln2_low_f64 = 0x1.3de6af278ece6p-42;
 enum { tail_power_f32 = 159, tail_power_f64 = 1090 };
 static const float exp_lowest_f32 = -104, exp_highest_f32 = 89, expm1_lowest_f32 = -20, sigmoid_highest_f32 = 30;
 static const double exp_lowest_f64 = -746, exp_highest_f64 = 710, expm1_lowest_f64 = -40, sigmoid_highest_f64 = 50;
-static const float silu_highest_f32 = 20, tanh_highest_f32 = 10, gelu_highest_f32 = 14.5f, logistic_lowest_f32 = -109;
-static const double silu_highest_f64 = 40, tanh_highest_f64 = 20, gelu_highest_f64 = 38.7, logistic_lowest_f64 = -753;
+static const float silu_highest_f32 = 20, tanh_highest_f32 = 10, gelu_highest_f32 = 14.5f, logistic_lowest_f32 = -111.6f;
+static const double silu_highest_f64 = 40, tanh_highest_f64 = 20, gelu_highest_f64 = 38.7, logistic_lowest_f64 = -757.6;
 static const float gelu_tanh_highest_f32 = 10.9f;
 static const double gelu_tanh_highest_f64 = 21.6;
 

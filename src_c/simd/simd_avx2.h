@@ -61,6 +61,10 @@ static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_
 static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
 static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return _mm256_blendv_ps(b, a, m); }
+static inline vec_f32 div_where_f32(mask_f32 m, vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return select_f32(m, div_f32(a, b), c);
+}
 static inline vec_f32 abs_f32(vec_f32 a) { return _mm256_andnot_ps(set1_f32(-0.0f), a); }
 static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s)
 {
@@ -128,6 +132,10 @@ static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_
 static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
 static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return _mm256_blendv_pd(b, a, m); }
+static inline vec_f64 div_where_f64(mask_f64 m, vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return select_f64(m, div_f64(a, b), c);
+}
 static inline vec_f64 abs_f64(vec_f64 a) { return _mm256_andnot_pd(set1_f64(-0.0), a); }
 static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 {

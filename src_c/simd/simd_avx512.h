@@ -63,6 +63,10 @@ static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm512_
 static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
 static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return _mm512_mask_mov_ps(b, m, a); }
+static inline vec_f32 div_where_f32(mask_f32 m, vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return _mm512_mask_div_ps(c, m, a, b);
+}
 static inline vec_f32 abs_f32(vec_f32 a) { return _mm512_abs_ps(a); }
 static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s)
 {
@@ -143,6 +147,10 @@ static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_
 static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
 static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return _mm512_mask_mov_pd(b, m, a); }
+static inline vec_f64 div_where_f64(mask_f64 m, vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return _mm512_mask_div_pd(c, m, a, b);
+}
 static inline vec_f64 abs_f64(vec_f64 a) { return _mm512_abs_pd(a); }
 static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 {

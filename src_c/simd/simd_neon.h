@@ -53,6 +53,10 @@ static inline vec_f32 fnma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return vfmsq_f
 static inline vec_f32 fnma_exact_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return fnma_f32(a, b, c); }
 static inline mask_f32 less_f32(vec_f32 a, vec_f32 b) { return vcltq_f32(a, b); }
 static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b) { return vbslq_f32(m, a, b); }
+static inline vec_f32 div_where_f32(mask_f32 m, vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return select_f32(m, div_f32(a, b), c);
+}
 static inline vec_f32 abs_f32(vec_f32 a) { return vabsq_f32(a); }
 static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s) { return vbslq_f32(vdupq_n_u32(UINT32_C(1) << 31), s, a); }
 static inline vec_f32 exponent_f32(vec_f32 y)
@@ -104,6 +108,10 @@ static inline vec_f64 fnma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return vfmsq_f
 static inline vec_f64 fnma_exact_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return fnma_f64(a, b, c); }
 static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return vcltq_f64(a, b); }
 static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b) { return vbslq_f64(m, a, b); }
+static inline vec_f64 div_where_f64(mask_f64 m, vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return select_f64(m, div_f64(a, b), c);
+}
 static inline vec_f64 abs_f64(vec_f64 a) { return vabsq_f64(a); }
 static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s) { return vbslq_f64(vdupq_n_u64(UINT64_C(1) << 63), s, a); }
 static inline vec_f64 exponent_f64(vec_f64 y)

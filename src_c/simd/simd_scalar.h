@@ -13,6 +13,7 @@
  *                                   overflow, nor be so small that its lower half is subnormal)
  *   above(z, lo) below(z, hi)       lo > z ? lo : z and hi < z ? hi : z; keep NaN and the sign of zero
  *   less(a, b) select(m, a, b)      a < b, false for NaN; m ? a : b
+ *   div_where(m, a, b, c)           m ? a / b : c
  *   shift_of(n) shifted(a, b, shift) elements n, n+1, ... of a followed by b, 0 <= n <= LANES; only with DW_HAS_SHIFTS
  *   window(from, to)                mask of the lanes from <= i < to; only with DW_HAS_SHIFTS, as these:
  *   load_where(m, p)                elements of the mask, and no other; zeros elsewhere
@@ -120,6 +121,8 @@ static inline double scalar_fnma_exact_f64(double a, double b, double c)
     LANEWISE(S, above_##S(vec_##S z, vec_##S lo), lo.at[i] > z.at[i] ? lo.at[i] : z.at[i])                           \
     LANEWISE(S, below_##S(vec_##S z, vec_##S hi), hi.at[i] < z.at[i] ? hi.at[i] : z.at[i])                           \
     LANEWISE(S, select_##S(mask_##S m, vec_##S a, vec_##S b), m.at[i] ? a.at[i] : b.at[i])                           \
+    LANEWISE(S, div_where_##S(mask_##S m, vec_##S a, vec_##S b, vec_##S c),                                          \
+             m.at[i] ? a.at[i] / b.at[i] : c.at[i])                                                                  \
     LANEWISE(S, abs_##S(vec_##S a), ABS(a.at[i]))                                                                    \
     LANEWISE(S, copysign_##S(vec_##S a, vec_##S s), COPYSIGN(a.at[i], s.at[i]))                                      \
     LANEWISE(S, exponent_##S(vec_##S y), scalar_exponent_##S(y.at[i]))                                               \

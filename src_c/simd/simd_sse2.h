@@ -67,6 +67,10 @@ static inline vec_f32 select_f32(mask_f32 m, vec_f32 a, vec_f32 b)
 {
     return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
 }
+static inline vec_f32 div_where_f32(mask_f32 m, vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return select_f32(m, div_f32(a, b), c);
+}
 static inline vec_f32 abs_f32(vec_f32 a) { return _mm_andnot_ps(set1_f32(-0.0f), a); }
 static inline vec_f32 copysign_f32(vec_f32 a, vec_f32 s)
 {
@@ -127,6 +131,10 @@ static inline mask_f64 less_f64(vec_f64 a, vec_f64 b) { return _mm_cmplt_pd(a, b
 static inline vec_f64 select_f64(mask_f64 m, vec_f64 a, vec_f64 b)
 {
     return _mm_or_pd(_mm_and_pd(m, a), _mm_andnot_pd(m, b));
+}
+static inline vec_f64 div_where_f64(mask_f64 m, vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return select_f64(m, div_f64(a, b), c);
 }
 static inline vec_f64 abs_f64(vec_f64 a) { return _mm_andnot_pd(set1_f64(-0.0), a); }
 static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
