@@ -83,6 +83,18 @@ def backward_weight(
     dbias: np.ndarray | None,
     threads: int,
 ) -> None: ...
+def backward_activated(
+    plan: Plan,
+    kind: int,
+    x: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    dy: np.ndarray,
+    dx: np.ndarray | None,
+    dkernel: np.ndarray | None,
+    dbias: np.ndarray | None,
+    threads: int,
+) -> bool: ...
 def activation_backward(
     kind: int, z: np.ndarray, dy: np.ndarray, dz: np.ndarray, threads: int, isa: bytes | None = None
 ) -> None: ...

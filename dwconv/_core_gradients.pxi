@@ -22,6 +22,21 @@ def backward_weight(Plan plan not None, x, dy, dkernel, dbias, int threads):
         execute_backward_weight[double](plan, x, dy, dkernel, dbias, threads)
 
 
+def backward_activated(Plan plan not None, int kind, x, kernel, bias, dy, dx, dkernel, dbias, int threads):
+    """Writes the gradients of a convolution with an activation, each unless None, given dy, that of the activated output.
+
+    False, and nothing is written, if the core has no walk of its own for that: `backward_input` and `backward_weight` do
+    it in steps.
+    """
+    if c.dwconv_backward_activated_workspace_size(&plan.plan, threads) == 0:
+        return False
+    if plan.problem.dtype == c.DWCONV_F32:
+        execute_backward_activated[float](plan, kind, x, kernel, bias, dy, dx, dkernel, dbias, threads)
+    else:
+        execute_backward_activated[double](plan, kind, x, kernel, bias, dy, dx, dkernel, dbias, threads)
+    return True
+
+
 def activation_backward(int kind, z, dy, dz, int threads, bytes isa=None):
     """Writes dy times the derivative of an activation at z into dz; vectors of one dtype and length."""
     if z.dtype.itemsize == 4:
@@ -58,10 +73,7 @@ cdef int execute_backward_input(Plan plan, const real[:, :, :] dy, const real[:,
                                 int threads) except -1:
     cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
     cdef real *dx_data = <real *>plane(dx, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
-    check_kernel_shape(plan, w.shape)
-    cdef const real *w_data = NULL
-    if w.shape[1] > 0:
-        w_data = &w[0, 0, 0]
+    cdef const real *w_data = weights(plan, w)
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(
         &exec, c.dwconv_backward_input_workspace_size(&plan.plan, threads), threads)
@@ -78,17 +90,8 @@ cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:,
                                  real[::1] dbias, int threads) except -1:
     cdef const real *x_data = plane(x, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
     cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
-    cdef real *dw_data = NULL
-    cdef real *dbias_data = NULL
-    if dw is not None:
-        check_kernel_shape(plan, dw.shape)
-        if dw.shape[1] > 0:
-            dw_data = &dw[0, 0, 0]
-    if dbias is not None:
-        if dbias.shape[0] != plan.problem.channels * plan.problem.depth_multiplier:
-            raise ValueError("arrays do not have the shapes of the plan")
-        if dbias.shape[0] > 0:
-            dbias_data = &dbias[0]
+    cdef real *dw_data = <real *>weights(plan, dw) if dw is not None else NULL
+    cdef real *dbias_data = <real *>one_per_output(plan, dbias) if dbias is not None else NULL
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(
         &exec, c.dwconv_backward_weight_workspace_size(&plan.plan, threads), threads)
@@ -98,6 +101,34 @@ cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:,
             status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
     else:
         status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
+    return finish(scratch, status)
+
+
+cdef int execute_backward_activated(Plan plan, int kind, const real[:, :, :] x, const real[:, :, ::1] w,
+                                    const real[::1] bias, const real[:, :, :] dy, real[:, :, :] dx, real[:, :, ::1] dw,
+                                    real[::1] dbias, int threads) except -1:
+    cdef const real *x_data = plane(x, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
+    cdef const real *w_data = weights(plan, w)
+    cdef const real *bias_data = one_per_output(plan, bias) if bias is not None else NULL
+    cdef real *dx_data = NULL
+    if dx is not None:
+        dx_data = <real *>plane(dx, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    cdef real *dw_data = <real *>weights(plan, dw) if dw is not None else NULL
+    cdef real *dbias_data = <real *>one_per_output(plan, dbias) if dbias is not None else NULL
+    cdef dwconv_activation activation
+    activation.kind, activation.reserved, activation.alpha, activation.beta = kind, 0, 0, 0
+    cdef dwconv_exec exec
+    cdef workspace *scratch = prepare(
+        &exec, c.dwconv_backward_activated_workspace_size(&plan.plan, threads), threads)
+    cdef dwconv_status status
+    if plan.release_gil:
+        with nogil:
+            status = c.dwconv_backward_activated(&plan.plan, x_data, w_data, bias_data, &activation, dy_data, dx_data,
+                                                 dw_data, dbias_data, &exec)
+    else:
+        status = c.dwconv_backward_activated(&plan.plan, x_data, w_data, bias_data, &activation, dy_data, dx_data,
+                                             dw_data, dbias_data, &exec)
     return finish(scratch, status)
 
 
@@ -115,11 +146,19 @@ cdef const real *plane(const real[:, :, :] array, const Py_ssize_t *shape, int64
     return data
 
 
-cdef int check_kernel_shape(Plan plan, const Py_ssize_t *shape) except -1:
+cdef const real *weights(Plan plan, const real[:, :, ::1] w) except? NULL:
+    """The first element of an array with the shape of the kernel; NULL if it has none."""
     cdef dwconv_problem *p = &plan.problem
-    if shape[0] != p.kernel_size or shape[1] != p.channels or shape[2] != p.depth_multiplier:
+    if w.shape[0] != p.kernel_size or w.shape[1] != p.channels or w.shape[2] != p.depth_multiplier:
         raise ValueError("arrays do not have the shapes of the plan")
-    return 0
+    return &w[0, 0, 0] if w.shape[1] > 0 else NULL
+
+
+cdef const real *one_per_output(Plan plan, const real[::1] array) except? NULL:
+    """The first element of an array with the shape of the bias; NULL if it has none."""
+    if array.shape[0] != plan.problem.channels * plan.problem.depth_multiplier:
+        raise ValueError("arrays do not have the shapes of the plan")
+    return &array[0] if array.shape[0] > 0 else NULL
 
 
 cdef workspace *prepare(dwconv_exec *exec, size_t bytes, int threads) except? NULL:

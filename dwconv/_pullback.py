@@ -83,6 +83,7 @@ class Pullback:
         self._options = options
         self._autocast = layer.autocast
         self._activation_gradient = activation_gradients.get(activation)
+        self._compiled_activation = activation_gradients.compiled_name(self._activation_gradient)
         self._is_linear = activations.get(activation) is activations.linear
         self._shape = y.shape
         self._activity_gradient = None
@@ -121,15 +122,18 @@ class Pullback:
         dz = _checked_gradient(dy, self._shape, self._inputs.dtype, self._autocast)
         if losses and self._activity_gradient is not None:
             dz = dz + self._activity_gradient
-        if not self._is_linear:
+        own = {}
+        if self._compiled_activation is not None:
+            own = {"bias": self._bias, "activation": self._compiled_activation}
+        elif not self._is_linear:
             z = depthwise_conv1d(
                 self._inputs, self._kernel, self._bias, **self._options, method="direct"
             )
-            dz = activation_gradients.in_place(self._activation_gradient, z, dz)
+            dz = self._activation_gradient(z, dz)
         indices = [index for index, _, _ in self._weights]
         needs = (True, self._kernel_index in indices, self._bias_index in indices)
         dx, dkernel, dbias = depthwise_conv1d_backward(
-            self._inputs, self._kernel, dz, **self._options, needs=needs
+            self._inputs, self._kernel, dz, **self._options, **own, needs=needs
         )
         computed = {self._kernel_index: dkernel, self._bias_index: dbias}
         gradients = []

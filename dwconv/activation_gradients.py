@@ -84,9 +84,20 @@ def in_place(
     gradient: Gradient, z: np.ndarray, dy: np.ndarray, num_threads: int | None = None
 ) -> np.ndarray:
     """``gradient(z, dy)``, `gradient` being from `get`; the result may be in the memory of `z`."""
-    if getattr(gradient, "func", None) is _compiled:
+    if compiled_kind(gradient) is not None:
         return gradient(z, dy, out=z, num_threads=num_threads)
     return gradient(z, dy)
+
+
+def compiled_kind(gradient: Gradient) -> int | None:
+    """What the core calls the activation whose `gradient` it computes itself; None if it does not."""
+    return gradient.args[0] if getattr(gradient, "func", None) is _compiled else None
+
+
+def compiled_name(gradient: Gradient) -> str | None:
+    """The name of that activation; None as well."""
+    kind = compiled_kind(gradient)
+    return next((f.__name__ for f, own in _COMPILED.items() if own == kind), None)
 
 
 def _by_attribute(activation: Callable, z: np.ndarray, dy: np.ndarray) -> np.ndarray:

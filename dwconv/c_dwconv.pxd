@@ -92,6 +92,10 @@ cdef extern from "dwconv.h" nogil:
     dwconv_status dwconv_activation_backward(const dwconv_activation *activation, int32_t dtype, int64_t count,
                                              const void *z, const void *dy, void *dz, const char *isa,
                                              const dwconv_exec *exec)
+    size_t dwconv_backward_activated_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_backward_activated(const dwconv_plan *plan, const void *x, const void *w, const void *bias,
+                                            const dwconv_activation *activation, const void *dy, void *dx, void *dw,
+                                            void *dbias, const dwconv_exec *exec)
     size_t dwconv_fft_table_size(const dwconv_plan *plan)
     dwconv_status dwconv_fft_table_init(const dwconv_plan *plan, void *table)
     size_t dwconv_fft_workspace_size(const dwconv_plan *plan, int max_threads)

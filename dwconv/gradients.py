@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from dwconv import activation_gradients, activations
-from dwconv._core import Plan, backward_input, backward_weight
+from dwconv._core import Plan, backward_activated, backward_input, backward_weight
 from dwconv.arrays import (
     FLOAT64,
     as_array,
@@ -155,6 +155,8 @@ def depthwise_conv1d_backward(
                     results = result_arrays(out, wanted, (x, kernel, dy, bias), x.shape, kernel.shape, dtype)
                     dz = dy
                     if gradient is not None:
+                        if _in_one_walk(plan, gradient, x, kernel, bias, dy, results, threads):
+                            return results
                         z = empty_array(plan.out_shape, dtype, "the output", x)
                         plan.forward(x, kernel, bias, z, LINEAR, threads, False)
                         dz = activation_gradients.in_place(gradient, z, dy, threads)
@@ -183,6 +185,10 @@ def depthwise_conv1d_backward(
     function, gradient = activations.get(activation), None
     if function is not activations.linear:
         gradient = activation_gradients.get(function)
+        packed = row_strides(x) == row_strides(dy) == (0, 0)
+        if packed and _in_one_walk(plan, gradient, x, kernel, bias, dy, results, threads):
+            _remember(key, plan, dtype, kernel, gradient)
+            return results
         z = depthwise_conv1d(
             x, kernel, bias, strides=strides, padding=padding, dilation_rate=dilation_rate, data_format=data_format,
             num_threads=threads, method="direct",
@@ -193,11 +199,23 @@ def depthwise_conv1d_backward(
     plan_dx = plan if packed else Plan(**problem, y_strides=dy_strides)
     plan_dkernel = plan if packed else Plan(**problem, x_strides=x_strides, y_strides=dy_strides)
     gradients = _execute(plan_dx, plan_dkernel, x, kernel, dy, results, threads)
-    if key is not None and packed:
-        if len(_calls) >= _MOST_CALLS:
-            _calls.clear()
-        _calls[key] = (plan, dtype, (kernel.shape[1] * kernel.shape[2],), gradient)
+    if packed:
+        _remember(key, plan, dtype, kernel, gradient)
     return gradients
+
+
+def _remember(key, plan, dtype, kernel, gradient) -> None:
+    if key is None:
+        return
+    if len(_calls) >= _MOST_CALLS:
+        _calls.clear()
+    _calls[key] = (plan, dtype, (kernel.shape[1] * kernel.shape[2],), gradient)
+
+
+def _in_one_walk(plan, gradient, x, kernel, bias, dy, results, threads) -> bool:
+    """Whether the core has computed all gradients at once, which is quicker but not for all activations and plans."""
+    kind = activation_gradients.compiled_kind(gradient)
+    return kind is not None and backward_activated(plan, kind, x, kernel, bias, dy, *results, threads)
 
 
 def result_arrays(out, wanted, inputs, x_shape, kernel_shape, dtype) -> Gradients:

@@ -6,6 +6,11 @@
 #include "internal.h"
 #include "parallel.h"
 
+bool dw_has_activation_gradient(int kind)
+{
+    return kind == DWCONV_SIGMOID || kind == DWCONV_SILU || kind == DWCONV_TANH;
+}
+
 enum { PART = 8192 }; /* elements of a task */
 
 typedef struct gradient_call {
@@ -25,7 +30,10 @@ static void run_task(void *argument, int64_t index, int worker)
     const uint64_t state = dw_fp_state_get();
     (void)worker;
     dw_fp_state_set(dw_fp_state_default(state));
-    call->kernels->activation_gradient(call->kind, call->z + at, call->dy + at, call->dz + at, (ptrdiff_t)count);
+    const dw_activation_gradient job = {
+        .z = call->z + at, .dy = call->dy + at, .dz = call->dz + at, .count = (ptrdiff_t)count, .kind = call->kind,
+    };
+    call->kernels->activation_gradient(&job);
     dw_fp_state_set(state);
 }
 
@@ -35,7 +43,7 @@ dwconv_status dwconv_activation_backward(const dwconv_activation *activation, in
 {
     if (!activation)
         return DWCONV_ERROR_NULL;
-    if (activation->kind != DWCONV_SIGMOID && activation->kind != DWCONV_SILU && activation->kind != DWCONV_TANH)
+    if (!dw_has_activation_gradient(activation->kind))
         return DWCONV_ERROR_ACTIVATION;
     if (dtype != DWCONV_F32 && dtype != DWCONV_F64)
         return DWCONV_ERROR_DTYPE;

@@ -45,19 +45,32 @@ static void add_spans(const dw_gradient_call *call)
             else
                 sums = at_rest[level];
         }
-    if (call->taps > 0)
+    if (call->dw)
         dw_gradient_store(call, sums, row, call->dw, (ptrdiff_t)call->taps, row);
     if (call->dbias)
         dw_gradient_store(call, sums + call->taps * row * plan->item_bytes, row, call->dbias, 1, row);
     dw_fp_state_set(state);
 }
 
-static size_t scratch_size(const dw_plan *plan, int64_t taps, int max_threads)
+size_t dw_gradient_scratch_size(const dw_plan *plan, int64_t taps, bool activated, int max_threads)
 {
-    const dw_gradient_cuts c = dw_gradient_cut(plan, taps, max_threads);
+    const dw_gradient_cuts c = dw_gradient_cut(plan, taps, activated, max_threads);
     const size_t span_bytes = (size_t)((taps + 1) * plan->out_channels * plan->item_bytes);
     return (size_t)dw_gradient_threads(plan, taps, max_threads) * dw_gradient_worker_bytes(plan, &c)
            + (c.spans > 1 ? (size_t)c.spans * span_bytes : 0) + DW_ALIGN;
+}
+
+void dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec)
+{
+    call->cuts = dw_gradient_cut(call->plan, call->taps, call->activated != NULL, exec->max_threads);
+    call->worker_bytes = dw_gradient_worker_bytes(call->plan, &call->cuts);
+    const dw_gradient_cuts *c = &call->cuts;
+    const int threads = dw_gradient_threads(call->plan, call->taps, exec->max_threads);
+    call->workspace = dw_align(exec->workspace);
+    call->span_sums = call->workspace + (size_t)threads * call->worker_bytes;
+    dw_run(exec->runner, dw_gradient_task, call, c->panels * c->groups * c->spans, threads);
+    if (c->spans > 1)
+        add_spans(call);
 }
 
 size_t dwconv_backward_weight_workspace_size(const dwconv_plan *opaque, int max_threads)
@@ -65,8 +78,8 @@ size_t dwconv_backward_weight_workspace_size(const dwconv_plan *opaque, int max_
     const dw_plan *plan = dw_plan_of(opaque);
     if (!plan || plan->regions_used == 0)
         return 0;
-    const size_t whole = scratch_size(plan, plan->problem.kernel_size, max_threads);
-    const size_t bias_only = scratch_size(plan, 0, max_threads);
+    const size_t whole = dw_gradient_scratch_size(plan, plan->problem.kernel_size, false, max_threads);
+    const size_t bias_only = dw_gradient_scratch_size(plan, 0, false, max_threads);
     return whole > bias_only ? whole : bias_only;
 }
 
@@ -97,15 +110,8 @@ dwconv_status dwconv_backward_weight(const dwconv_plan *opaque, const void *x, c
         return DWCONV_ERROR_WORKSPACE;
 
     dw_gradient_call call = {
-        .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .workspace = dw_align(exec->workspace),
-        .taps = dw ? p->kernel_size : 0,
+        .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = dw ? p->kernel_size : 0,
     };
-    call.cuts = dw_gradient_cut(plan, call.taps, exec->max_threads);
-    call.worker_bytes = dw_gradient_worker_bytes(plan, &call.cuts);
-    const int threads = dw_gradient_threads(plan, call.taps, exec->max_threads);
-    call.span_sums = call.workspace + (size_t)threads * call.worker_bytes;
-    dw_run(exec->runner, dw_gradient_task, &call, call.cuts.panels * call.cuts.groups * call.cuts.spans, threads);
-    if (call.cuts.spans > 1)
-        add_spans(&call);
+    dw_gradient_execute(&call, exec);
     return DWCONV_OK;
 }

@@ -14,6 +14,10 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
         c->x_bytes = c->panel_lanes * (c->group_taps + 1) * DW_ALIGN;
         return;
     }
+    if (c->activated) {
+        c->x_bytes = dw_gradient_activated_bytes(plan, c);
+        return;
+    }
     if (c->in_place) {
         c->block_steps = c->group_taps <= DW_DIRECT_TAPS ? DW_GRADIENT_ROW_BLOCK : DW_GRADIENT_LONG_BLOCK;
         c->block_steps = dw_min(c->block_steps, c->chunk_steps);
@@ -59,26 +63,34 @@ int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads)
     return dw_threads_for(p->batch * p->out_steps * plan->out_channels, taps, max_threads);
 }
 
-dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, int max_threads)
+dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activated, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
     const bool few = taps <= DW_DIRECT_TAPS, last = p->layout == DWCONV_CHANNELS_LAST;
-    dw_gradient_cuts c = {.side = 1, .groups = 1};
+    dw_gradient_cuts c = {.side = 1, .groups = 1, .activated = activated};
     c.lines = dw_gradient_takes_lines(plan);
     c.in_place = last && p->depth_multiplier == 1 && p->channels * plan->item_bytes >= DW_ALIGN
                  && (few || p->stride == p->dilation); /* many taps share rows, or packing them costs less */
-    const int64_t row_bytes = c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
+    const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
+                              : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
                               : c.lines ? DW_GRADIENT_LINES_BYTES
                               : few || last ? DW_GRADIENT_PANEL_BYTES : DW_GRADIENT_NARROW_BYTES;
     const int64_t lanes = row_bytes / plan->item_bytes;
     cut_time(plan, &c);
+    while (c.units >> c.levels)
+        c.levels++;
     c.panel_lanes = dw_min(plan->out_channels, lanes);
+    if (activated) { /* all taps in one task; equal tasks of whole strips */
+        const int64_t most = DW_ACTIVATED_STACK_BYTES / ((taps + 1) * c.levels * plan->item_bytes);
+        const int64_t strip = DW_ACTIVATED_STRIP_BYTES / plan->item_bytes;
+        const int64_t parts = dw_ceil_div(plan->out_channels, dw_clamp(lanes, strip, dw_max(most, strip)));
+        c.panel_lanes = dw_min(dw_round_up(dw_ceil_div(plan->out_channels, parts), strip), plan->out_channels);
+    }
     c.panels = dw_ceil_div(plan->out_channels, c.panel_lanes);
     if (c.panels == 1 && !c.in_place && !c.lines)
         c.side = dw_min(DW_PANEL_BYTES / plan->item_bytes / c.panel_lanes, c.units);
-    c.tile_row = (ptrdiff_t)dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes);
-    while (c.units >> c.levels)
-        c.levels++;
+    const int64_t head = activated ? DW_ALIGN / plan->item_bytes : 0; /* room for it */
+    c.tile_row = (ptrdiff_t)(dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes) + head);
     if (taps > 0) {
         const int64_t tap_bytes = c.levels * c.panel_lanes * plan->item_bytes;
         const int64_t most = dw_min(DW_GRADIENT_TAPS, DW_GRADIENT_STACK_BYTES / tap_bytes - 1);
@@ -101,6 +113,6 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, int max_thre
 size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *c)
 {
     const int64_t rows = c->group_taps + 1;
-    const int64_t elements = rows * (c->tile_row + c->levels * c->panel_lanes);
+    const int64_t elements = rows * (c->tile_row + c->levels * (c->activated ? c->tile_row : c->panel_lanes));
     return (size_t)(c->x_bytes + c->y_bytes + dw_round_up(elements * plan->item_bytes, DW_ALIGN));
 }

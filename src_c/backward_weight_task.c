@@ -234,11 +234,13 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     task t = {
         .call = call, .plan = plan, .kernels = plan->kernels, .item = plan->item_bytes,
         .first_tap = group * c->group_taps,
-        .channel = (ptrdiff_t)(panel * c->panel_lanes),
         .x_tile = workspace,
     };
     t.taps = dw_min(c->group_taps, call->taps - t.first_tap);
-    t.channels = (ptrdiff_t)dw_min(c->panel_lanes, plan->out_channels - t.channel);
+    const ptrdiff_t head = c->activated ? dw_gradient_activated_head(call) : 0;
+    const int64_t next = dw_min((panel + 1) * c->panel_lanes + head, plan->out_channels);
+    t.channel = (ptrdiff_t)(panel > 0 ? dw_min(panel * c->panel_lanes + head, plan->out_channels) : 0);
+    t.channels = (ptrdiff_t)next - t.channel;
     t.y_tile = t.x_tile + c->x_bytes;
     t.sums = t.y_tile + c->y_bytes;
     t.stack = t.sums + (c->group_taps + 1) * c->tile_row * t.item;
@@ -250,11 +252,16 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(dw_fp_state_default(state));
     if (c->side > 1 || t.channels * t.item % DW_ALIGN != 0) /* lanes that nobody packs are computed with, too */
         memset(t.x_tile, 0, (size_t)(c->x_bytes + c->y_bytes));
+    if (c->activated)
+        dw_gradient_pack_activated(call, t.channel, t.channels, panel > 0 ? 0 : head, t.x_tile);
     counter sums = {0};
     const int64_t end = dw_min((span + 1) * c->span_units, c->units);
     for (int64_t unit = span * c->span_units, count; unit < end; unit += count) {
         lanes l;
-        if (c->lines) {
+        if (c->activated) {
+            count = 1;
+            dw_gradient_sum_activated(call, unit, t.channel, t.channels, panel > 0 ? 0 : head, t.x_tile, t.sums);
+        } else if (c->lines) {
             count = 1;
             dw_gradient_sum_lines(call, unit, t.channel, t.channels, t.x_tile, t.sums);
         } else {
@@ -270,7 +277,7 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
         dw = call->span_sums + span * (call->taps + 1) * plan->out_channels * t.item;
         dbias = dw + call->taps * plan->out_channels * t.item;
     }
-    if (t.taps > 0)
+    if (t.taps > 0 && call->dw)
         dw_gradient_store(call, sum, t.channels, dw + (t.first_tap * plan->out_channels + t.channel) * t.item,
                           (ptrdiff_t)t.taps, t.channels);
     if (t.bias)

@@ -184,8 +184,7 @@ static void walk_band(const band *s)
         walk_phases(s);
 }
 
-/* Elements before the first aligned vector of every row of a matrix; 0 if its rows are aligned differently. */
-static int64_t unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item)
+int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item)
 {
     const int64_t off = (int64_t)((uintptr_t)first % (uintptr_t)vector_bytes);
     return row_bytes % vector_bytes == 0 && off % item == 0 ? (vector_bytes - off) % vector_bytes / item : 0;
@@ -235,7 +234,7 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
 
     const char *x = call->x + (s.batch_item * plan->x.batch + first) * item;
     const char *y = call->y + (s.batch_item * plan->y.batch + first) * item;
-    const int64_t head = dw_min(unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
+    const int64_t head = dw_min(dw_unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
     s.stream = dw_output_is_large(plan) && (uintptr_t)(y + head * item) % (uintptr_t)(vector * item) == 0
                && plan->y.step % vector == 0 && (s.items == 1 || plan->y.batch % vector == 0);
     const bool wraps = p->stride == 1 && p->dilation == 1 && last - first == plan->x.step && plan->y.step == plan->x.step;

@@ -189,6 +189,9 @@ int64_t dw_flat_channels(const dw_plan *plan);
 int64_t dw_flat_row(const dw_plan *plan);
 int64_t dw_flat_block(const dw_plan *plan);
 
+/* direct.c: elements before the first aligned vector of every row of a matrix; 0 if its rows are aligned differently. */
+int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item);
+
 /* forward.c: threads worth starting for outputs of so many taps each; scratch of a plan; all tasks of a call whose
  * plan has outputs. */
 int dw_threads_for(int64_t outputs, int64_t taps, int max_threads);
@@ -202,6 +205,9 @@ static inline char *dw_align(void *workspace)
 }
 
 bool dw_activation_is_usable(const dwconv_activation *activation);
+
+/* activation_backward.c */
+bool dw_has_activation_gradient(int kind);
 
 static inline const dw_plan *dw_plan_of(const dwconv_plan *plan)
 {

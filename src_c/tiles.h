@@ -64,6 +64,11 @@ enum {
     DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */
     DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, */
     DW_GRADIENT_LONG_BLOCK = 128, /* packed 0.76; 512 channels 1.6, in strips of 256 bytes 2.0, packed 2.9) */
+    DW_ACTIVATED_STRIP_BYTES = 512, /* all gradients at once: strips, */
+    DW_ACTIVATED_BLOCK = 16,    /* steps of them (1536 channels, K = 4, 1024 steps: 1.63 ms; 8 steps 1.63, 256 bytes 1.8), */
+    DW_ACTIVATED_ROW_BYTES = 4096, /* and lanes of a task, along rows (strips of whole tasks: 1024 bytes 2.1, 2048 1.8) */
+    DW_ACTIVATED_STACK_BYTES = 64 * 1024,
+    DW_ACTIVATED_REACH = 8,    /* steps that the first of the taps lies before the last, at most */
     DW_GRADIENT_X_BYTES = 48 * 1024,
     DW_GRADIENT_Y_BYTES = 32 * 1024,
     DW_GRADIENT_TAPS = 64,

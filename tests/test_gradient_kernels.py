@@ -228,3 +228,69 @@ def test_only_the_bias():
         _core.backward_weight(plan_of(case), x, dy, dkernel, both, threads)
         _core.backward_weight(plan_of(case), x, dy, None, alone, threads)
         assert_bits(case, alone, both)
+
+
+def check_one_walk(case, isa, rng, exponents=0):
+    """All gradients at once have the bits of one after the other, and touch nothing else."""
+    x, kernel, bias = case.floats(exponents)
+    dy, kind = gradient_of_output(case, exponents), int(rng.choice((5, 6, 7)))
+    bias = bias if rng.integers(2) else None
+    gaps = [pick(rng, GAPS) for _ in range(2)]
+    ends = rng.integers(2, size=6).astype(bool)
+    x_guarded = guarded_copy(x, gaps=gaps[0], at_end=ends[0])
+    dy_guarded = guarded_copy(dy, gaps=gaps[1], at_end=ends[1])
+    kernel_guarded = guarded_copy(kernel, at_end=ends[2])
+    dx = Guarded(x.shape, case.dtype, gaps=gaps[0], at_end=ends[3])
+    dkernel = Guarded(kernel.shape, case.dtype, at_end=ends[4])
+    dbias = Guarded((1, 1, case.channels), case.dtype, at_end=ends[5])
+    plan = plan_of(case, isa, element_strides(x_guarded), element_strides(dy_guarded))
+    threads = int(rng.integers(1, 9))
+    line = f"{isa=} {kind=} {gaps=} at_end={ends.tolist()} {threads=} bias={bias is not None}"
+    leave_trace(case, line)
+    done = _core.backward_activated(
+        plan, kind, x_guarded, kernel_guarded, bias, dy_guarded, dx.array, dkernel.array,
+        dbias.array.reshape(-1), threads,
+    )  # fmt: skip
+    for guarded in (dx, dkernel, dbias):
+        assert guarded.gaps_are_untouched(), f"{case} {line}: written outside of an array"
+    if not done:
+        return False
+    packed, dz = plan_of(case, isa), np.empty_like(dy)
+    packed.forward(x, kernel, bias, dz, (0, 0.0, 0.0), 1, False)
+    _core.activation_backward(
+        kind, dz.reshape(-1), dy.reshape(-1), dz.reshape(-1), 1, isa.encode()
+    )
+    want = np.empty_like(x), np.empty_like(kernel), np.empty(case.channels, case.dtype)
+    _core.backward_input(packed, dz, kernel, want[0], 1)
+    _core.backward_weight(packed, x, dz, want[1], want[2], 1)
+    got = dx.array, dkernel.array, dbias.array.reshape(-1)
+    for g, w, name in zip(got, want, ("dx", "dkernel", "dbias"), strict=True):
+        assert_bits(case, g, w, f"{line} {name}")
+    for n in range(3):  # each alone
+        alone = [np.empty_like(w) if i == n else None for i, w in enumerate(want)]
+        _core.backward_activated(plan_of(case, isa), kind, x, kernel, bias, dy, *alone, 1)
+        assert_bits(case, alone[n], want[n], f"{line}, alone: number {n}")
+    return True
+
+
+@every_isa
+@both_dtypes
+def test_gradients_with_an_activation_in_one_walk(dtype, isa):
+    """Several chunks, panels and strips, heads, ends of any kind, taps that lie apart."""
+    rng = np.random.default_rng([59, *dtype.encode()])
+    done = 0
+    for number in range(scaled(60)):
+        large = number % 10 == 0
+        case = random_case(
+            rng,
+            data_format="channels_last",
+            dtype=dtype,
+            steps=int(rng.integers(500, 1100) if large else rng.integers(1, 60)),
+            channels=int(rng.integers(8, 60) if number % 3 or large else rng.integers(500, 1300)),
+            kernel_size=int(rng.integers(1, 9)),
+            dilation_rate=int(rng.integers(1, 3)),
+            strides=1,
+            multiplier=1,
+        )
+        done += check_one_walk(case, isa, rng, pick(rng, (0, 4)))
+    assert done > 20

@@ -192,6 +192,17 @@ DWCONV_API dwconv_status dwconv_activation_backward(const dwconv_activation *act
                                                     const void *z, const void *dy, void *dz, const char *isa,
                                                     const dwconv_exec *exec);
 
+/* All gradients of a convolution with one of these activations, in one walk over the arrays instead of four: dwconv_forward()
+ * without activation, dwconv_activation_backward() and the gradients of its dz, with the same bits.  dy is the gradient
+ * of the activated output; dx, dw and dbias may each be NULL: not wanted.  For channels_last, multiplier 1, stride 1, few
+ * taps and rows of 64 bytes at least; where it is not offered, the size is 0 and the call DWCONV_ERROR_SIZE.
+ * At most 256 KiB for each thread (and 64 bytes). */
+DWCONV_API size_t dwconv_backward_activated_workspace_size(const dwconv_plan *plan, int max_threads);
+DWCONV_API dwconv_status dwconv_backward_activated(const dwconv_plan *plan, const void *x, const void *w,
+                                                   const void *bias, const dwconv_activation *activation,
+                                                   const void *dy, void *dx, void *dw, void *dbias,
+                                                   const dwconv_exec *exec);
+
 /* 5. Long kernels: the convolution by FFT
  *
  *     void *table = malloc(dwconv_fft_table_size(&plan));

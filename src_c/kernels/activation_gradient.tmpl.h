@@ -38,29 +38,49 @@ DW_INLINE VEC V(tanh_derivative)(VEC z)
     return V(mul)(V(set1)(4), V(sigmoid_derivative)(V(add)(z, z)));
 }
 
-#define DW_GRADIENT(name)                                                                                           \
-    static void V(name##_gradient)(const T *source, const T *gradient, T *target, ptrdiff_t count)                  \
-    {                                                                                                               \
-        ptrdiff_t i = 0;                                                                                            \
-        for (; i + LANES <= count; i += LANES)                                                                      \
-            V(store)(target + i, V(mul)(V(load)(gradient + i), V(name##_derivative)(V(load)(source + i))));         \
-        if (i < count) {                                                                                            \
-            const VEC derivative = V(name##_derivative)(V(load_tail)(source + i, count - i));                       \
-            V(store_tail)(target + i, V(mul)(V(load_tail)(gradient + i, count - i), derivative), count - i);        \
-        }                                                                                                           \
-    }
-
-DW_GRADIENT(sigmoid)
-DW_GRADIENT(silu)
-DW_GRADIENT(tanh)
-#undef DW_GRADIENT
-
-static void V(activation_gradient)(int kind, const void *z, const void *dy, void *dz, ptrdiff_t count)
+DW_INLINE VEC V(derivative)(VEC z, const int KIND)
 {
-    switch (kind) {
-    case DWCONV_SIGMOID: V(sigmoid_gradient)(z, dy, dz, count); break;
-    case DWCONV_SILU: V(silu_gradient)(z, dy, dz, count); break;
-    case DWCONV_TANH: V(tanh_gradient)(z, dy, dz, count); break;
+    return KIND == DWCONV_SIGMOID ? V(sigmoid_derivative)(z)
+           : KIND == DWCONV_SILU  ? V(silu_derivative)(z)
+                                  : V(tanh_derivative)(z);
+}
+
+DW_INLINE void V(gradient_of)(const dw_activation_gradient *job, const int KIND, const int AHEAD)
+{
+    const T *z = job->z, *dy = job->dy;
+    T *dz = job->dz;
+    const uintptr_t first = (uintptr_t)job->reads[0], second = (uintptr_t)job->reads[1], third = (uintptr_t)job->writes;
+    const ptrdiff_t count = job->count;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        if (AHEAD) {
+            DW_PREFETCH(first + (uintptr_t)i * sizeof(T));
+            DW_PREFETCH(second + (uintptr_t)i * sizeof(T));
+            DW_PREFETCH_WRITE(third + (uintptr_t)i * sizeof(T));
+        }
+        V(store)(dz + i, V(mul)(V(load)(dy + i), V(derivative)(V(load)(z + i), KIND)));
+    }
+    if (i < count) {
+        const VEC derivative = V(derivative)(V(load_tail)(z + i, count - i), KIND);
+        V(store_tail)(dz + i, V(mul)(V(load_tail)(dy + i, count - i), derivative), count - i);
+    }
+}
+
+#define DW_GRADIENT_OF(KIND)                                                                                        \
+    case KIND:                                                                                                      \
+        if (job->reads[0])                                                                                          \
+            V(gradient_of)(job, KIND, 1);                                                                           \
+        else                                                                                                        \
+            V(gradient_of)(job, KIND, 0);                                                                           \
+        break;
+
+static void V(activation_gradient)(const dw_activation_gradient *job)
+{
+    switch (job->kind) {
+        DW_GRADIENT_OF(DWCONV_SIGMOID)
+        DW_GRADIENT_OF(DWCONV_SILU)
+        DW_GRADIENT_OF(DWCONV_TANH)
     }
     V(leave)();
 }
+#undef DW_GRADIENT_OF

@@ -67,6 +67,20 @@ typedef struct dw_activate {
     double alpha, beta;
 } dw_activate;
 
+/* The gradient of an activation, whose kind is one of those of dwconv_activation_backward.
+ *
+ *     dz[i] = dy[i] * derivative of the activation at z[i]
+ *
+ * for i < count.  As it leaves memory idle, as many elements from `reads` and `writes` on are brought near meanwhile, unless
+ * they are NULL. */
+typedef struct dw_activation_gradient {
+    const void *z, *dy;
+    void *dz;
+    const void *reads[2], *writes;
+    ptrdiff_t count;
+    int kind;
+} dw_activation_gradient;
+
 /* The correlation of two blocks of rows over time, for the weight gradient.
  *
  *     sums[k*sums_tap + l] += sum_i x[x_at + k*x_tap + i*x_step + l] * y[i*y_step + l]
@@ -151,8 +165,7 @@ typedef struct dw_kernels {
     /* tile[i*tile_row + j] = x[i*x_row + (skip + j) / repeat] */
     void (*repeat_lanes)(const void *x, ptrdiff_t x_row, ptrdiff_t skip, ptrdiff_t repeat, void *tile,
                          ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes);
-    /* dz[i] = dy[i] * derivative of the activation at z[i]; kind is one of those of dwconv_activation_backward */
-    void (*activation_gradient)(int kind, const void *z, const void *dy, void *dz, ptrdiff_t count);
+    void (*activation_gradient)(const dw_activation_gradient *job);
     /* tile[i*tile_row + g] = tile[i*tile_row + g*sum] + ... + tile[i*tile_row + g*sum + sum-1], in this order */
     void (*sum_lanes)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t groups, ptrdiff_t sum);
     void (*correlate)(const dw_correlate *job);

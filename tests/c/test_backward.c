@@ -20,6 +20,7 @@ enum {
 
 static arrays memory;
 static arena gradients[3]; /* dx, dw, dbias */
+static unsigned char *z, *in_steps_of[3]; /* the output without activation; gradients made one after the other */
 static unsigned char *first[2][3]; /* of the instruction sets without and with fma */
 static const char *const names[3] = {"dx", "dw", "dbias"};
 
@@ -183,6 +184,49 @@ static void check_isa(const test_case *c, const char *isa, rng *r, int seen[2])
     seen[has_fma] = 1;
 }
 
+/* All gradients of an activated convolution at once: the bits of the functions for one after the other. */
+static void check_one_walk(const test_case *c, const char *isa, rng *r)
+{
+    static const int kinds[] = {DWCONV_SIGMOID, DWCONV_SILU, DWCONV_TANH};
+    static const int thread_counts[] = {0, 1, 2, 3, 7};
+    char line[1200];
+    snprintf(line, sizeof line, "%s /* %s, one walk */", case_line(c), isa);
+    arena_on_fault(line);
+    const dwconv_problem packed = c->problem;
+    dwconv_plan plan;
+    dwconv_exec exec = {.max_threads = RNG_PICK(r, thread_counts)};
+    if (packed.x_row_stride != 0 || packed.y_row_stride != 0 || dwconv_plan_init(&plan, &packed, isa) != DWCONV_OK)
+        return;
+    exec.workspace_bytes = dwconv_backward_activated_workspace_size(&plan, exec.max_threads);
+    if (exec.workspace_bytes == 0)
+        return;
+    const size_t threads = exec.max_threads > 1 ? (size_t)exec.max_threads : 1;
+    CHECK(exec.workspace_bytes <= threads * WORKER_BYTES + 64, "%s: workspace of %zu bytes", line, exec.workspace_bytes);
+    const dwconv_activation activation = {.kind = RNG_PICK(r, kinds)};
+    const shape s = shape_of(&packed);
+    const int64_t outputs = packed.batch * packed.out_steps * s.out_channels;
+    const int64_t elements[3] = {s.x_elements, packed.kernel_size * s.out_channels, s.out_channels};
+    unsigned char *scratch = malloc((size_t)4 * WORKER_BYTES);
+    const dwconv_exec alone = {.max_threads = 1, .workspace = scratch, .workspace_bytes = (size_t)4 * WORKER_BYTES};
+    const void *bias = c->has_bias ? memory.bias.data : NULL;
+    for (int i = 0; i < 3; i++)
+        arena_place(&gradients[i], (size_t)elements[i] * s.item, (int)rng_between(r, 0, 1));
+    dwconv_forward(&plan, memory.x.data, memory.w.data, bias, NULL, z, &alone);
+    dwconv_activation_backward(&activation, packed.dtype, outputs, z, memory.y.data, z, isa, NULL);
+    dwconv_backward_input(&plan, z, memory.w.data, in_steps_of[0], &alone);
+    dwconv_backward_weight(&plan, memory.x.data, z, in_steps_of[1], in_steps_of[2], &alone);
+    exec.workspace = arena_place(&memory.workspace, exec.workspace_bytes, (int)rng_between(r, 0, 1));
+    const dwconv_status status = dwconv_backward_activated(&plan, memory.x.data, memory.w.data, bias, &activation,
+                                                           memory.y.data, gradients[0].data, gradients[1].data,
+                                                           gradients[2].data, &exec);
+    CHECK(status == DWCONV_OK, "%s: %s", line, dwconv_status_string(status));
+    CHECK(arena_is_intact(&memory.workspace), "%s: wrote outside the workspace", line);
+    for (int i = 0; i < 3; i++)
+        CHECK(same_numbers(gradients[i].data, in_steps_of[i], packed.dtype, elements[i]),
+              "%s: %s has other bits than in steps", line, names[i]);
+    free(scratch);
+}
+
 static void check_case(const test_case *c)
 {
     int seen[2] = {0, 0};
@@ -192,6 +236,8 @@ static void check_case(const test_case *c)
     arrays_fill_dy(&memory, c, (int)rng_between(&r, 0, 1));
     for (int i = 0; (isa = dwconv_isa_name(i)) != NULL; i++)
         check_isa(c, isa, &r, seen);
+    for (int i = 0; (isa = dwconv_isa_name(i)) != NULL; i++)
+        check_one_walk(c, isa, &r);
 }
 
 /* Sizes and addresses that a caller may get wrong. */
@@ -219,6 +265,12 @@ static void check_bad_calls(void)
     CHECK(dwconv_backward_input_workspace_size(NULL, 1) == 0 && dwconv_backward_weight_workspace_size(NULL, 1) == 0, "size");
 
     dwconv_activation silu = {.kind = DWCONV_SILU}, mish = {.kind = DWCONV_MISH};
+    CHECK(dwconv_backward_activated_workspace_size(&plan, 1) == 0 && dwconv_backward_activated_workspace_size(NULL, 1) == 0,
+          "rows of 24 bytes, no plan");
+    CHECK(dwconv_backward_activated(&plan, x, w, NULL, &silu, x, x, dw, dbias, NULL) == DWCONV_ERROR_SIZE, "not offered");
+    CHECK(dwconv_backward_activated(&plan, x, w, NULL, &mish, x, x, dw, dbias, NULL) == DWCONV_ERROR_ACTIVATION, "mish");
+    CHECK(dwconv_backward_activated(&plan, x, w, NULL, NULL, x, x, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no activation");
+    CHECK(dwconv_backward_activated(&none, x, w, NULL, &silu, x, x, dw, dbias, NULL) == DWCONV_ERROR_PLAN, "zeros");
     CHECK(dwconv_activation_backward(NULL, DWCONV_F64, 9, w, w, dw, NULL, NULL) == DWCONV_ERROR_NULL, "no activation");
     CHECK(dwconv_activation_backward(&mish, DWCONV_F64, 9, w, w, dw, NULL, NULL) == DWCONV_ERROR_ACTIVATION, "mish");
     CHECK(dwconv_activation_backward(&silu, 7, 9, w, w, dw, NULL, NULL) == DWCONV_ERROR_DTYPE, "dtype");
@@ -264,9 +316,13 @@ int main(int argc, char **argv)
         arena_create(&gradients[i], ARENA_BYTES);
         first[0][i] = malloc(ARENA_BYTES);
         first[1][i] = malloc(ARENA_BYTES);
-        if (!first[0][i] || !first[1][i])
+        in_steps_of[i] = malloc(ARENA_BYTES);
+        if (!first[0][i] || !first[1][i] || !in_steps_of[i])
             return 2;
     }
+    z = malloc(ARENA_BYTES);
+    if (!z)
+        return 2;
     check_bad_calls();
     check_activations();
     for (long i = 0; i < cases; i++) {
