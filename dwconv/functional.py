@@ -32,6 +32,13 @@ __all__ = ["depthwise_conv1d"]
 DATA_FORMATS = ("channels_last", "channels_first")
 METHODS = ("auto", "direct", "fft")
 # Kernels at least this long are convolved by FFT with method="auto".
+# Time of direct sums over that of the FFT, one thread of a Granite Rapids server, float32, padding "same":
+#                                            K = 128   256   500  1000
+#   512 channels, 2000 steps, channels_first     1.6   2.5   3.8   6.3
+#   512 channels, 2000 steps, channels_last      1.1   1.7   3.2   5.2
+#   12 channels, 20000 steps, channels_first     2.2   3.8   6.2   9.6
+#   256 channels, 200 steps, channels_last       1.1   1.2   0.8   0.5
+# Short signals are why it is not lower: they gain little, and lose the bits of direct sums.
 SHORTEST_FFT_KERNEL = 500
 
 _LARGEST = 2**63 - 1

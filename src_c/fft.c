@@ -78,12 +78,14 @@ static void clear_rows(const tile *t, int64_t from, int64_t to)
         memset(row_of(t, row), 0, (size_t)t->vector);
 }
 
-/* The taps of each sequence's channels, for a transform of their own. */
-static void pack_filters(const tile *t)
+/* The taps of each sequence's channels, for a transform of their own.  If they are few, imaginary parts are left out. */
+static void pack_filters(const tile *t, bool real)
 {
     const dw_plan *plan = t->plan;
     int64_t bounds[3];
-    memset(t->data, 0, (size_t)(t->call->cut.points * t->row));
+    const bool whole = t->group.channels * t->group.beside * t->item == t->vector;
+    const int64_t filled = whole && real ? t->call->cut.taps : 0;
+    memset(t->data + filled * t->row, 0, (size_t)((t->call->cut.points - filled) * t->row));
     const int parts = parts_of(t, 0, t->call->cut.taps, bounds);
     for (int i = 0; i < parts; i++)
         for (int64_t s = 0; s < t->group.beside; s++)
@@ -100,7 +102,8 @@ static void transform_filters(tile *t, dw_fft *job, char *spectrum)
     job->one_filter = t->group.channels == 1;
     if (!job->one_filter)
         t->data = spectrum;
-    pack_filters(t);
+    job->real = t->call->cut.taps <= job->points;
+    pack_filters(t, job->real);
     job->tile = t->data;
     t->plan->kernels->fft_spectrum(job);
     t->data = data;
@@ -146,6 +149,11 @@ static void find_sequences(tile *t, int64_t number)
 static ptrdiff_t advance_of(const tile *t, int64_t rows)
 {
     return rows > 1 ? (ptrdiff_t)t->plan->problem.dilation * t->plan->x.step : 1;
+}
+
+static bool has_transposes(const tile *t)
+{
+    return t->plan->problem.layout == DWCONV_CHANNELS_FIRST || t->group.channels == 1;
 }
 
 /* Rows of channels, for one sequence after the other. */
@@ -234,7 +242,7 @@ static void unpack_part(const tile *t, int s, int sequences, int64_t from, int64
     const ptrdiff_t lane = s * (ptrdiff_t)t->group.channels, advance = (ptrdiff_t)cut->phases * t->plan->y.step;
     const ptrdiff_t row = (ptrdiff_t)cut->step * (t->row / t->item);
     const char *source = row_of(t, from * cut->step) + lane * t->item;
-    if (t->plan->problem.layout == DWCONV_CHANNELS_FIRST || t->group.channels == 1) {
+    if (has_transposes(t)) {
         t->plan->kernels->scatter_lanes(source, row, t->call->y, t->y_at + lane, (ptrdiff_t)from * advance, advance,
                                         (ptrdiff_t)(to - from), sequences * (ptrdiff_t)t->group.channels);
         return;
@@ -285,7 +293,7 @@ static void run_task(void *argument, int64_t index, int worker)
     transform_filters(&t, &job, spectrum);
     for (int64_t number = first; number < last; number++) {
         find_sequences(&t, number);
-        if (plan->problem.layout == DWCONV_CHANNELS_FIRST || t.group.channels == 1)
+        if (has_transposes(&t))
             pack_transposed(&t);
         else
             pack_rows(&t);

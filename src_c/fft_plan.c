@@ -49,6 +49,8 @@ static dw_fft_cut cut_for(const dw_plan *plan, int log2_points, int64_t across)
     cut.step = p->stride / common;
     const int64_t outputs = dw_ceil_div(p->out_steps, cut.phases);
     cut.kept = dw_min((2 * cut.points - cut.taps) / cut.step + 1, outputs);
+    if (cut.kept < outputs && cut.kept > 8 * plan->kernels->vector_lanes) /* so that blocks begin alike */
+        cut.kept -= cut.kept % plan->kernels->vector_lanes;
     if (cut.kept == 1)
         cut.step = 1; /* whatever follows */
     cut.blocks = dw_ceil_div(outputs, cut.kept);
@@ -62,7 +64,7 @@ static double cost_of(const dw_plan *plan, const dw_fft_cut *cut)
 {
     const dw_fft_group first = dw_fft_group_of(plan, cut, 0), last = dw_fft_group_of(plan, cut, cut->groups - 1);
     const double tiles = (double)(cut->groups - 1) * (double)first.tiles + (double)last.tiles;
-    const double far = cut->points * 2 * DW_ALIGN > DW_FFT_NEAR_BYTES ? DW_FFT_FAR_COST : 1;
+    const double far = cut->points * 2 * plan->kernels->vector_lanes * plan->item_bytes > DW_FFT_NEAR_BYTES ? DW_FFT_FAR_PERCENT / 100.0 : 1;
     return far * (tiles * (double)dw_fft_tile_cost(cut) + (double)cut->groups * (double)dw_fft_spectrum_cost(cut));
 }
 

@@ -83,10 +83,10 @@ enum {
 
     /* The FFT */
     DW_FFT_BLOCK_BYTES = 32 * 1024, /* blocks of a transform that are finished one by one, in the first-level cache */
-    DW_FFT_STEP_COST = 56,      /* of a point for each halving there and back, and */
-    DW_FFT_MOVE_COST = 320,     /* for what is done once; sixteenths of a cycle */
-    DW_FFT_NEAR_BYTES = 512 * 1024, /* tiles larger than this leave the second-level cache, */
-    DW_FFT_FAR_COST = 2,        /* and take so many times as long */
+    DW_FFT_STEP_COST = 80,      /* of a point for each halving there and back, and */
+    DW_FFT_MOVE_COST = 240,     /* for packing and unpacking it; sixteenths of a cycle (Granite Rapids, transforms alone, cycles */
+    DW_FFT_NEAR_BYTES = 512 * 1024, /* of a point: 32 points 32, 512 50, 2048 57, 4096 74, 16384 107); beyond so many bytes of a */
+    DW_FFT_FAR_PERCENT = 140,   /* tile they take that much */
     DW_FFT_THREAD_COST = 1 << 16, /* cycles worth one more thread */
 
     /* Streams */

@@ -123,6 +123,31 @@ def test_same_bits_again_and_for_any_memory(data_format):
         assert (wide[:, 1::2] == 7).all()
 
 
+@both_dtypes
+@both_layouts
+def test_same_bits_for_any_thread_count(data_format, dtype):
+    for channels, steps, multiplier, dilation in ((40, 3000, 1, 1), (3, 40_000, 2, 3), (1, 200_000, 1, 1)):
+        case = Case(steps, channels, 300, 1, multiplier, 1, "same", dilation, data_format, dtype)
+        arrays = case.floats()
+        y = case.run(*arrays, method="fft", num_threads=1)
+        for threads in (2, 3, 8):
+            assert_bits(case, case.run(*arrays, method="fft", num_threads=threads), y, f"{threads} threads")
+
+
+@both_layouts
+def test_kernels_longer_than_signals(data_format):
+    """Taps that never meet the input take no part, whatever they are."""
+    for steps, kernel_size, padding in ((5, 900, "same"), (70, 4000, "causal"), (1, 1000, (2000, 3))):
+        case = Case(steps, 3, kernel_size, 2, padding=padding, data_format=data_format)
+        check(case)
+    x, kernel, bias = Case(20, 3, 900).floats()
+    options = dict(padding="causal", data_format=data_format, method="fft")
+    x = x if data_format == "channels_last" else x.transpose(0, 2, 1)
+    y = depthwise_conv1d(x, kernel, bias, **options)
+    kernel[:850] = np.inf
+    np.testing.assert_array_equal(depthwise_conv1d(x, kernel, bias, **options), y)
+
+
 def test_out_is_returned_and_checked():
     x, kernel, bias = Case(50, 3, 7).floats()
     y = depthwise_conv1d(x, kernel, bias, method="fft")

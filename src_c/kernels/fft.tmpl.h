@@ -141,7 +141,7 @@ DW_INLINE void V(backward8)(V(complex) *v, const T *factors)
 }
 
 /* A pass over `blocks` blocks of `points` points each; R = 4 or 8 points at equal distances are transformed together. */
-DW_INLINE void V(forward_pass)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T *factors, const int R)
+DW_INLINE void V(forward_pass)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T *factors, const int R, const bool real)
 {
     const ptrdiff_t row = 2 * LANES, apart = points / R * row;
     for (ptrdiff_t block = 0; block < blocks; block++, z += R * apart, factors += DW_FFT_FACTORS(R))
@@ -149,7 +149,7 @@ DW_INLINE void V(forward_pass)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T
             V(complex) v[8];
             DW_UNROLL
             for (int r = 0; r < R; r++)
-                v[r] = V(load_complex)(z + at + r * apart);
+                v[r] = real ? (V(complex)){V(load)(z + at + r * apart), V(zero)()} : V(load_complex)(z + at + r * apart);
             if (R == 8)
                 V(forward8)(v, factors);
             else
@@ -191,11 +191,19 @@ DW_INLINE VEC V(backward_pass)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T
 
 static void V(forward_pass4)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T *factors)
 {
-    V(forward_pass)(z, points, blocks, factors, 4);
+    V(forward_pass)(z, points, blocks, factors, 4, false);
 }
 static void V(forward_pass8)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T *factors)
 {
-    V(forward_pass)(z, points, blocks, factors, 8);
+    V(forward_pass)(z, points, blocks, factors, 8, false);
+}
+static void V(real_pass4)(T *z, ptrdiff_t points, const T *factors)
+{
+    V(forward_pass)(z, points, 1, factors, 4, true);
+}
+static void V(real_pass8)(T *z, ptrdiff_t points, const T *factors)
+{
+    V(forward_pass)(z, points, 1, factors, 8, true);
 }
 static void V(backward_pass4)(T *z, ptrdiff_t points, ptrdiff_t blocks, const T *factors)
 {
@@ -293,38 +301,51 @@ static void V(backward_passes)(const dw_fft *job, int from, int to, T *z, ptrdif
     }
 }
 
-static void V(fft_spectrum)(const dw_fft *job)
+/* All passes there and, with a product, all back but the first `outer` ones, whose number this returns.  Passes go over
+ * all of the tile until blocks fit the first-level cache, then block by block there and back. */
+DW_INLINE int V(transform)(const dw_fft *job, const bool product)
 {
     const int last = job->passes - 1;
-    V(forward_passes)(job, 0, last, job->tile, job->points, 0, 1);
-    V(finish_spectrum)(job->tile, job->points, job->factors[last], (T)1 / (T)job->points);
-    V(leave)();
-}
-
-static int V(fft_convolve)(const dw_fft *job)
-{
-    /* Passes over all of the tile until blocks fit the first-level cache, then block by block there and back. */
-    int outer = 0;
-    const int last = job->passes - 1;
-    ptrdiff_t points = job->points, blocks = 1;
-    while (outer < last && (outer == 0 || points * 2 * (ptrdiff_t)sizeof(VEC) > DW_FFT_BLOCK_BYTES)) {
+    int outer = 1;
+    ptrdiff_t points = job->points >> job->steps[0], blocks = (ptrdiff_t)1 << job->steps[0];
+    if (product || !job->real)
+        V(forward_passes)(job, 0, 1, job->tile, job->points, 0, 1);
+    else
+        (job->steps[0] == 3 ? V(real_pass8) : V(real_pass4))(job->tile, job->points, job->factors[0]);
+    while (outer < last && points * 2 * (ptrdiff_t)sizeof(VEC) > DW_FFT_BLOCK_BYTES) {
+        V(forward_passes)(job, outer, outer + 1, job->tile, points, 0, blocks);
         points >>= job->steps[outer];
         blocks <<= job->steps[outer++];
     }
-    V(forward_passes)(job, 0, outer, job->tile, job->points, 0, 1);
     for (ptrdiff_t block = 0; block < blocks; block++) {
         T *z = (T *)job->tile + block * points * 2 * LANES;
         const T *factors = (const T *)job->factors[last] + block * points / 4 * DW_FFT_FACTORS(4);
-        const T *spectrum = (const T *)job->spectrum + block * points * (job->one_filter ? 2 : 2 * LANES);
         V(forward_passes)(job, outer, last, z, points, block, 1);
+        if (!product) {
+            V(finish_spectrum)(z, points, factors, (T)1 / (T)job->points);
+            continue;
+        }
+        const T *spectrum = (const T *)job->spectrum + block * points * (job->one_filter ? 2 : 2 * LANES);
         if (job->one_filter)
             V(multiply_one)(z, points, factors, spectrum);
         else
             V(multiply_each)(z, points, factors, spectrum);
         V(backward_passes)(job, outer, last, z, points, block, 1);
     }
-    V(backward_passes)(job, 1, outer, job->tile, job->points >> job->steps[0], 0, (ptrdiff_t)1 << job->steps[0]);
+    return outer;
+}
+
+static void V(fft_spectrum)(const dw_fft *job)
+{
+    (void)V(transform)(job, false);
+    V(leave)();
+}
+
+static int V(fft_convolve)(const dw_fft *job)
+{
+    const int outer = V(transform)(job, true);
     T unsound[LANES];
+    V(backward_passes)(job, 1, outer, job->tile, job->points >> job->steps[0], 0, (ptrdiff_t)1 << job->steps[0]);
     V(store)(unsound, (job->steps[0] == 3 ? V(last_pass8) : V(last_pass4))(job->tile, job->points, job->factors[0], job->init));
     int finite = 1;
     for (int l = 0; l < LANES; l++)

@@ -145,6 +145,7 @@ typedef struct dw_fft {
     const void *spectrum; /* of the filters: a tile as fft_spectrum makes it, or with one_filter `points` pairs of it */
     int one_filter;
     const void *init; /* a vector */
+    int real; /* imaginary parts of the filters are zeros, and not in the tile */
 } dw_fft;
 
 typedef struct dw_kernels {
