@@ -43,8 +43,8 @@ static int rows_at_a_time(const band *s, int64_t advance)
     const dw_plan *plan = s->call->plan;
     const int64_t taps = plan->problem.kernel_size, row_bytes = dw_row_bytes(plan, advance);
     const int64_t lines = dw_cache_lines(row_bytes);
-    if (taps >= DW_TALL_TAPS)
-        return lines > 12 + 3 ? 12 : 8;
+    if (taps > DW_FLAT_TAPS)
+        return DW_TALL_ROWS;
     if (taps > 5 || 2 * 8 + taps <= lines)
         return 8;
     if (plan->problem.stride == 1 && apart(s->call->x, s->call->y, row_bytes))
@@ -130,10 +130,11 @@ static void walk_phases(const band *s)
         const int block = rows_at_a_time(s, walk.advance);
         const int64_t end = dw_min(s->part.last_row, walk.rows);
         int64_t inside_lo, inside_hi;
+        const bool clips = p->kernel_size > DW_FLAT_TAPS && s->wrap == 0; /* blocks of many rows are clipped at little cost */
         dw_interior(walk.start, walk.advance, (p->kernel_size - 1) * p->dilation, p->in_steps, walk.rows, &inside_lo,
                     &inside_hi);
         /* Clipping is decided by whole blocks of rows. */
-        inside_lo = dw_min(dw_round_up(inside_lo, DW_ROW_BLOCK), end);
+        inside_lo = clips ? end : dw_min(dw_round_up(inside_lo, DW_ROW_BLOCK), end);
         inside_hi = dw_max(inside_hi / DW_ROW_BLOCK * DW_ROW_BLOCK, inside_lo);
 
         for (int64_t row = s->part.first_row, next; row < end; row = next) {

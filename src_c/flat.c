@@ -68,7 +68,7 @@ static void convolve(const rows *s, const char *x, char *y, int64_t steps)
             .w = s->w,
             .w_tap = width,
             .w_column = plan->kernels->vector_lanes,
-            .block = plan->problem.kernel_size >= DW_TALL_TAPS ? 12 : DW_ROW_BLOCK,
+            .block = DW_TALL_ROWS,
             .init = s->init,
             .y = y,
             .y_row = width,

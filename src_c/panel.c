@@ -155,7 +155,7 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .w = p->w_tile,
             .w_tap = p->tile_row,
             .w_column = p->kernels->vector_lanes,
-            .block = taps >= DW_TALL_TAPS ? 12 : 8,
+            .block = DW_TALL_ROWS,
             .init = more ? target : p->call->bias ? p->bias_tile : NULL,
             .init_row = more ? (ptrdiff_t)inner * y_row : 0,
             .y = target,

@@ -60,7 +60,7 @@ static void convolve(const dw_feed *f, const dw_block *block, const band *b, int
             .w_column = s->kernels->vector_lanes,
             /* 16, because weights are read in place: C = 512, K = 31 in chunks of 16 steps has 0.86 of the speed of one
              * call, with blocks of 12 and 4 0.73, with packed weights and blocks of 8 0.77. */
-            .block = p->kernel_size >= DW_TALL_TAPS ? 16 : 8,
+            .block = DW_TALL_ROWS,
             .init = f->bias ? f->bias + b->lane * s->item_bytes : NULL,
             .y = y + phase * y_row * s->item_bytes,
             .y_row = (ptrdiff_t)phases * y_row,

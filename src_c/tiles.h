@@ -40,7 +40,8 @@ enum {
     DW_LINE_STEPS = 32,         /* shorter sequences do not fill the lanes of time (16 x 512 of 64 steps, K = 7: 245 to 170 us) */
     DW_LINES_OF_A_TASK = 16,
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
-    DW_TALL_TAPS = 12,          /* from here on twelve (C = 256, K = 31: 0.95 against 0.97 of the peak) */
+    DW_TALL_ROWS = 16,          /* of more than eight taps, for which a block has as many (512 channels, K = 31, on a core with two
+                                 * 512-bit units: 8 rows 0.66 of the peak, 12 0.75, 16 0.81) */
     DW_TASK_ROWS = 256,         /* short batch items are taken together up to here (T = 32, C = 16, K = 16: 15 to 12 us) */
     DW_PACK_ROWS = 64,          /* fewer rows than this are not worth a copy of the weights (the same: 18 to 15 us) */
     DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;

@@ -8,9 +8,9 @@
  * is the promise the same bits rest on.  REUSE 1: stride 1; 2 to 4: that stride, and
  * blocks of four taps for each unit of it, because rows meet only so far on; 0: any distance, nothing is shared.
  *
- * R is 8; 12 for many taps where there are 32 registers, so that a load serves more multiply-adds, or 16, so that also
- * weights which are not in the first-level cache do; 1, 2 or 4 where rows and their results would push each other out of the
- * cache (dw_rows.block).
+ * R is 8, or 1, 2 or 4 where rows and their results would push each other out of the cache (dw_rows.block).  Whole vectors
+ * with many taps go to tall_rows, which takes more rows at a time; blocks at the ends only with those taps that all of
+ * their rows see.
  *
  * The sums of a block go to y directly, clipped on the way, or by way of the stack through an activation, which overlaps
  * with the loads of the next block.
@@ -43,7 +43,7 @@ DW_INLINE void V(block)(VEC *acc, const T *x, size_t i, size_t x_tap, const T *w
                         V(inside) inside, const int R, const int TAPS, const int REUSE, const int CHECK,
                         const int tail)
 {
-    VEC weight[16];
+    VEC weight[4];
     DW_UNROLL
     for (int k = 0; k < TAPS; k++)
         weight[k] = V(load_part)(w + k * w_tap, lanes, tail);
@@ -137,9 +137,6 @@ DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t fr
     const ptrdiff_t lanes = at.lanes, w_tap = job->w_tap;
     const size_t x_tap = job->x_tap;
     ptrdiff_t k = to - from;
-    if (REUSE > 1 && R == 12 && !tail)
-        for (; k >= 4 * REUSE; k -= 4 * REUSE, i += 4 * REUSE * x_tap, w += 4 * REUSE * w_tap)
-            V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 4 * REUSE, REUSE, 0, 0);
     for (; k >= 4; k -= 4, i += 4 * x_tap, w += 4 * w_tap, inside.lo -= 4, inside.hi -= 4)
         V(block)(acc, x, i, x_tap, w, w_tap, lanes, inside, R, 4, REUSE, CHECK, tail);
     switch (k) {
@@ -153,7 +150,7 @@ DW_INLINE void V(shared)(VEC *acc, const dw_rows *job, V(place) at, ptrdiff_t fr
 DW_INLINE void V(column)(const dw_rows *job, V(taps) t, V(place) at, const int R, const int REUSE, const int EDGE,
                          const int tail)
 {
-    VEC acc[16];
+    VEC acc[8];
     if (job->init) {
         const ptrdiff_t init_row = job->init_row;
         const T *init = (const T *)job->init + at.row * init_row + at.lane;
@@ -231,96 +228,99 @@ DW_INLINE void V(last_rows)(const dw_rows *job, ptrdiff_t row, const int REUSE)
         V(row_block)(job, V(taps_of)(job, row, 1), row, 1, 1, 1);
 }
 
-/* Twelve rows that begin REUSE taps after one another, all taps of which are inside. */
-DW_INLINE void V(tall_block)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t reuse)
+/* Rows from `row` on: any distance, taps that leave the input, parts of vectors. */
+static void V(any_rows)(const dw_rows *job, ptrdiff_t row)
 {
-    switch (reuse) {
-    case 2: V(row_block)(job, t, row, 12, 2, 0); break;
-#if DW_MOST_REUSE >= 4
-    case 3: V(row_block)(job, t, row, 12, 3, 0); break;
-    case 4: V(row_block)(job, t, row, 12, 4, 0); break;
-#endif
-    }
-}
-
-/* Rows that do not begin one tap after another, but so many, or any number if that is 0. */
-static void V(advancing_rows)(const dw_rows *job, ptrdiff_t reuse)
-{
-    const bool tall = DW_REGISTERS >= 32 && reuse > 0 && job->taps >= 4 * reuse;
-    ptrdiff_t row = 0;
-    while (row + 8 <= job->rows) {
-        if (tall && row + 12 <= job->rows) {
-            const V(taps) t = V(taps_of)(job, row, 12);
-            if (t.full_hi - t.full_lo == job->taps) {
-                V(tall_block)(job, t, row, reuse);
-                row += 12;
-                continue;
-            }
-        }
-        const V(taps) t = V(taps_of)(job, row, 8);
-        if (reuse == 2)
+    const int shared = job->x_row == job->x_tap, twice = job->x_row == 2 * job->x_tap;
+    const int R = shared && job->block == 4 ? 4 : 8;
+    for (; row + R <= job->rows; row += R) {
+        const V(taps) t = V(taps_of)(job, row, R);
+        if (R == 4)
+            V(row_block)(job, t, row, 4, 1, 1);
+        else if (shared)
+            V(row_block)(job, t, row, 8, 1, 1);
+        else if (twice)
             V(row_block)(job, t, row, 8, 2, 1);
         else
             V(row_block)(job, t, row, 8, 0, 1);
-        row += 8;
     }
-    V(last_rows)(job, row, 0);
+    if (shared)
+        V(last_rows)(job, row, 1);
+    else
+        V(last_rows)(job, row, 0);
 }
 
-static void V(any_rows)(const dw_rows *job)
+/* Rows [row, row + R) of whole vectors, some of whose taps leave the input: those that some rows see, those that all see,
+ * and again those that some see.  The sums rest in y meanwhile, which does not round. */
+static void V(edge_block)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t R, ptrdiff_t reuse)
 {
-    ptrdiff_t row = 0;
-    if (job->x_row == job->x_tap) {
-        while (row < job->rows) {
-            const ptrdiff_t left = job->rows - row;
-#if DW_REGISTERS >= 32
-            if (job->block == 16 && left >= 16 && left / 4 != 5) {
-                const V(taps) t = V(taps_of)(job, row, 16);
-                if (t.full_hi - t.full_lo == job->taps) {
-                    V(row_block)(job, t, row, 16, 1, 0);
-                    row += 16;
-                    continue;
-                }
+    const ptrdiff_t cuts[4] = {t.lo, t.full_lo, t.full_hi, t.hi};
+    dw_rows part = *job;
+    part.rows = row + R;
+    for (int i = 0, last = 0; !last; i++) {
+        const ptrdiff_t from = cuts[i], to = cuts[i + 1];
+        last = i == 2 || to == t.hi;
+        if (from == to && !last)
+            continue;
+        part.x_at = job->x_at + (size_t)from * job->x_tap;
+        part.w = (const T *)job->w + from * job->w_tap;
+        part.start = job->start + from * job->dilation;
+        part.taps = to - from;
+        part.kind = last ? job->kind : DWCONV_LINEAR;
+        part.stream = last ? job->stream : 0;
+        if (i == 1)
+            V(tall_block)(&part, row, R, reuse);
+        else
+            V(any_rows)(&part, row);
+        part.init = job->y;
+        part.init_row = job->y_row;
+    }
+}
+
+/* Many taps, whole vectors, rows that begin `reuse` taps after one another. */
+static void V(tall_rows)(const dw_rows *job, ptrdiff_t reuse)
+{
+    for (ptrdiff_t row = 0, R; row < job->rows; row += R) {
+        const ptrdiff_t left = job->rows - row;
+        R = reuse > 1 ? 12 : V(tall_size)(job->block, left);
+        if (R > left) { /* some rows twice, which is faster than few at a time, unless their sums rest where they begin */
+            if (R > job->rows || job->init_row != 0) {
+                V(any_rows)(job, row);
+                return;
             }
-            if (job->block >= 12 && left >= 12) {
-                const V(taps) t = V(taps_of)(job, row, 12);
-                if (t.full_hi - t.full_lo == job->taps) {
-                    V(row_block)(job, t, row, 12, 1, 0);
-                    row += 12;
-                    continue;
-                }
-            }
-#endif
-            if (job->block == 4 && left >= 4) {
-                V(row_block)(job, V(taps_of)(job, row, 4), row, 4, 1, 1);
-                row += 4;
-            } else if (left >= 8) {
-                V(row_block)(job, V(taps_of)(job, row, 8), row, 8, 1, 1);
-                row += 8;
-            } else {
-                V(last_rows)(job, row, 1);
-                row = job->rows;
-            }
+            row = job->rows - R;
         }
-    } else {
-        ptrdiff_t reuse = DW_MOST_REUSE;
-        while (reuse > 1 && job->x_row != (size_t)reuse * job->x_tap)
-            reuse--;
-        V(advancing_rows)(job, reuse > 1 ? reuse : 0);
+        const V(taps) t = V(taps_of)(job, row, R);
+        if (t.full_hi - t.full_lo == job->taps)
+            V(tall_block)(job, row, R, reuse);
+        else
+            V(edge_block)(job, t, row, R, reuse);
     }
 }
 
-static void V(any_phases)(const dw_rows *job)
+/* How many taps later the next row begins, if blocks of many rows are the way, or 0. */
+static ptrdiff_t V(tall_reuse)(const dw_rows *job)
 {
-    V(any_rows)(job);
-    if (job->phases <= 1)
-        return;
+    ptrdiff_t reuse = DW_TALL_REUSE;
+    while (reuse > 0 && job->x_row != (size_t)reuse * job->x_tap)
+        reuse--;
+    if (reuse == 1)
+        return job->taps > DW_FLAT_TAPS && job->block >= 8;
+    return job->taps >= 4 * reuse ? reuse : 0;
+}
+
+static void V(phases)(const dw_rows *job, ptrdiff_t reuse)
+{
     dw_rows phase = *job;
-    for (ptrdiff_t i = 1; i < job->phases; i++) {
+    ptrdiff_t left = job->phases;
+    do {
+        if (reuse)
+            V(tall_rows)(&phase, reuse);
+        else
+            V(any_rows)(&phase, 0);
         phase.x_at += job->x_phase;
         phase.y = (T *)phase.y + job->y_phase;
-        V(any_rows)(&phase);
-    }
+    } while (--left > 0);
 }
 
 /* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
@@ -336,28 +336,33 @@ static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t
     part.rows = rows;
     part.lanes = lanes;
     part.head = lane == 0 && lanes > job->head ? job->head : 0;
-    V(any_phases)(&part);
+    V(phases)(&part, 0);
 }
 
 static void V(conv_rows)(const dw_rows *job)
 {
-    ptrdiff_t block;
+    ptrdiff_t block = 1;
     void (*const kernel)(const dw_rows *) = V(short_kernel)(job, &block);
-    if (kernel) {
+    const ptrdiff_t reuse = kernel ? 0 : V(tall_reuse)(job);
+    if (kernel || reuse) {
         const ptrdiff_t head = job->head, columns = (job->lanes - head) / LANES;
         dw_rows whole = *job;
         whole.rows -= job->rows % block;
         whole.lanes = columns * LANES;
+        whole.head = 0;
         whole.x_at += (size_t)head;
         whole.w = (const T *)job->w + (head > 0) * job->w_column;
         whole.init = job->init ? (const T *)job->init + head : NULL;
         whole.y = (T *)job->y + head;
-        kernel(&whole);
+        if (kernel)
+            kernel(&whole);
+        else if (columns > 0)
+            V(phases)(&whole, reuse);
         V(rest)(job, 0, whole.rows, 0, head, 0);
         V(rest)(job, 0, whole.rows, head + whole.lanes, job->lanes - head - whole.lanes, columns + (head > 0));
         V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0);
     } else
-        V(any_phases)(job);
+        V(phases)(job, 0);
     V(leave)();
 }
 

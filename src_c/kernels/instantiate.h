@@ -6,6 +6,7 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_INLINE static inline __attribute__((always_inline))
+#define DW_NOINLINE __attribute__((noinline))
 #define DW_OPAQUE(i) __asm__("" : "+r"(i))
 #define DW_ASSUME(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #define DW_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 2) /* into the second-level cache */
@@ -17,6 +18,7 @@
 #endif
 #else
 #define DW_INLINE static __forceinline
+#define DW_NOINLINE __declspec(noinline)
 #define DW_OPAQUE(i) ((void)0)
 #define DW_PREFETCH(address) ((void)(address))
 #define DW_PREFETCH_WRITE(address) ((void)(address))
@@ -27,9 +29,11 @@
 /* Largest distance of two rows, in taps, at which they share what they read: it takes that many times four weights. */
 #if DW_REGISTERS >= 32
 #define DW_MOST_REUSE 4
+#define DW_TALL_REUSE 4 /* and of many taps, in blocks of many rows */
 #define DW_FFT_STEPS 3 /* eight complex numbers are sixteen vectors */
 #else
 #define DW_MOST_REUSE 2
+#define DW_TALL_REUSE 1
 #define DW_FFT_STEPS 2
 #endif
 
@@ -42,6 +46,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #define V(name) name##_f32
 #include "activate.tmpl.h"
 #include "short_rows.tmpl.h"
+#include "tall_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
@@ -61,6 +66,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #define V(name) name##_f64
 #include "activate.tmpl.h"
 #include "short_rows.tmpl.h"
+#include "tall_rows.tmpl.h"
 #include "conv_rows.tmpl.h"
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"

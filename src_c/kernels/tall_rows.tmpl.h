@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The micro-kernel for many taps: blocks of R rows of whole vectors, all taps of which are inside the input; conv_rows
+ * does the rest.  Row r of a block at tap k needs input row r*REUSE + k.
+ *
+ * A core with two units for multiply-adds of whole vectors lends the same units to additions of integers, so addresses
+ * are made with as few of those as possible: a vector is found at an address plus 0, 1, 2 or 3 distances, which loads and
+ * stores add for nothing, and only every fourth row makes a new address.  Blocks of eight taps have eight multiply-adds
+ * for each load, each to another sum, which is what four cycles of latency on two units ask for.  Every function has one
+ * loop, for the sake of what stays in registers. */
+
+/* The distance of two rows in bytes, and three times that. */
+typedef struct V(stride) {
+    size_t one, three;
+} V(stride);
+
+DW_INLINE V(stride) V(stride_of)(size_t elements)
+{
+    V(stride) s = {elements * sizeof(T), 3 * elements * sizeof(T)};
+    DW_OPAQUE(s.three);
+    return s;
+}
+
+/* Row n of those from `at` on, which becomes the address of every fourth. */
+DW_INLINE const T *V(row_at)(uintptr_t *at, V(stride) s, const int n)
+{
+    if (n > 0 && n % 4 == 0) {
+        *at += s.one * 4;
+        DW_OPAQUE(*at);
+    }
+    return (const T *)(n % 4 == 0 ? *at : n % 4 == 1 ? *at + s.one : n % 4 == 2 ? *at + s.one * 2 : *at + s.three);
+}
+
+/* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS */
+DW_INLINE void V(tall_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, uintptr_t w, V(stride) w_tap, const int R,
+                            const int TAPS, const int REUSE)
+{
+    VEC weight[16];
+    DW_UNROLL
+    for (int k = 0; k < TAPS; k++)
+        weight[k] = V(load)(V(row_at)(&w, w_tap, k));
+    DW_UNROLL
+    for (int row = 0; row < (R - 1) * REUSE + TAPS; row++) {
+        VEC value = V(load)(V(row_at)(&x, x_tap, row));
+        DW_HOLD(value); /* or it would be loaded again for every use */
+        DW_UNROLL
+        for (int k = 0; k < TAPS; k++) {
+            const int r = (row - k) / REUSE;
+            if (row >= k && (row - k) % REUSE == 0 && r < R)
+                acc[r] = V(fma)(value, weight[k], acc[r]);
+        }
+    }
+}
+
+#define DW_TALL_REST(TAPS)                                                                                          \
+    case TAPS: V(tall_taps)(acc, x, x_tap, w, w_tap, R, TAPS, REUSE); break;
+
+/* Rows [row, row + R) over all lanes, which are whole vectors. */
+DW_INLINE void V(tall_columns)(const dw_rows *job, ptrdiff_t row, const int R, const int REUSE, const int BLOCK)
+{
+    const V(stride) x_tap = V(stride_of)(job->x_tap), w_tap = V(stride_of)((size_t)job->w_tap);
+    const V(stride) y_row = V(stride_of)((size_t)job->y_row), init_row = V(stride_of)((size_t)job->init_row);
+    const ptrdiff_t taps = job->taps, lanes = job->lanes, next_column = job->w_column;
+    const T *const init = job->init ? (const T *)job->init + row * job->init_row : NULL;
+    const uintptr_t first = (uintptr_t)job->x + (job->x_at + (size_t)row * job->x_row) * sizeof(T);
+    const T *w_column = job->w;
+    T *const y = (T *)job->y + row * job->y_row;
+    const int end = job->kind != DWCONV_LINEAR ? DW_ACTIVATED : job->stream ? DW_STREAM : DW_PLAIN;
+    for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w_column += next_column) {
+        VEC acc[16];
+        uintptr_t at = init ? (uintptr_t)(init + lane) : 0;
+        if (init) {
+            DW_UNROLL
+            for (int r = 0; r < R; r++)
+                acc[r] = V(load)(V(row_at)(&at, init_row, r));
+        } else {
+            DW_UNROLL
+            for (int r = 0; r < R; r++)
+                acc[r] = V(zero)();
+        }
+
+        uintptr_t x = first + (size_t)lane * sizeof(T), w = (uintptr_t)w_column;
+        ptrdiff_t k = taps;
+        for (; k >= BLOCK; k -= BLOCK, x += (size_t)BLOCK * x_tap.one, w += (size_t)BLOCK * w_tap.one)
+            V(tall_taps)(acc, x, x_tap, w, w_tap, R, BLOCK, REUSE);
+        if (BLOCK > 8)
+            for (; k >= 4; k -= 4, x += 4 * x_tap.one, w += 4 * w_tap.one)
+                V(tall_taps)(acc, x, x_tap, w, w_tap, R, 4, REUSE);
+        switch (k) {
+            DW_TALL_REST(1)
+            DW_TALL_REST(2)
+            DW_TALL_REST(3)
+#if DW_REGISTERS >= 32
+            DW_TALL_REST(4)
+            DW_TALL_REST(5)
+            DW_TALL_REST(6)
+            DW_TALL_REST(7)
+#endif
+        }
+
+        at = (uintptr_t)(y + lane);
+        if (end == DW_PLAIN) {
+            DW_UNROLL
+            for (int r = 0; r < R; r++)
+                V(store)((T *)V(row_at)(&at, y_row, r), acc[r]);
+        } else if (end == DW_STREAM) {
+            DW_UNROLL
+            for (int r = 0; r < R; r++)
+                V(stream)((T *)V(row_at)(&at, y_row, r), acc[r]);
+        } else
+            V(put_activated)(job, acc, y + lane, LANES, R, 0);
+    }
+}
+#undef DW_TALL_REST
+
+#define DW_TALL(R, REUSE, BLOCK)                                                                                    \
+    static DW_NOINLINE void V(tall_##R##_by_##REUSE)(const dw_rows *job, ptrdiff_t row)                             \
+    {                                                                                                               \
+        V(tall_columns)(job, row, R, REUSE, BLOCK);                                                                 \
+    }
+#if DW_REGISTERS >= 32
+DW_TALL(16, 1, 8)
+DW_TALL(12, 1, 8)
+DW_TALL(8, 1, 8)
+DW_TALL(12, 2, 8)
+DW_TALL(12, 3, 12)
+DW_TALL(12, 4, 16)
+#else
+DW_TALL(12, 1, 2)
+DW_TALL(8, 1, 4)
+#endif
+#undef DW_TALL
+
+/* How many rows to take when so many are left: all of them in the end, or a few more. */
+static ptrdiff_t V(tall_size)(ptrdiff_t most, ptrdiff_t left)
+{
+    const ptrdiff_t up = (left + 3) / 4 * 4;
+    if (DW_REGISTERS >= 32 && most >= 16 && (left >= 32 || up == 16 || up == 28 || up == 32))
+        return 16;
+    if (most >= 12 && (left >= 24 || up == 12 || up == 20 || up == 24 || (up == 28 && most > 12)))
+        return 12;
+    return 8;
+}
+
+static void V(tall_block)(const dw_rows *job, ptrdiff_t row, ptrdiff_t R, ptrdiff_t reuse)
+{
+#if DW_REGISTERS >= 32
+    switch (reuse) {
+    case 2: V(tall_12_by_2)(job, row); return;
+    case 3: V(tall_12_by_3)(job, row); return;
+    case 4: V(tall_12_by_4)(job, row); return;
+    }
+    if (R == 16) {
+        V(tall_16_by_1)(job, row);
+        return;
+    }
+#endif
+    (void)reuse;
+    if (R == 12)
+        V(tall_12_by_1)(job, row);
+    else
+        V(tall_8_by_1)(job, row);
+}
