@@ -20,17 +20,9 @@ void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part)
         .y = call->y + (b * plan->y.batch + channel * plan->y.channel + step) * item, .y_line = plan->y.channel,
         .taps = (ptrdiff_t)p->kernel_size, .steps = (ptrdiff_t)(part.last_row - part.first_row),
         .lines = (ptrdiff_t)dw_min(region->panel_lanes, plan->out_channels - channel),
+        .kind = call->activation.kind, .alpha = call->activation.alpha, .beta = call->activation.beta,
         .start = start, .limit = p->in_steps,
     };
-    if (job.steps <= 0)
-        return;
-    plan->kernels->conv_lines(&job);
-    if (call->activation.kind == DWCONV_LINEAR)
-        return;
-    const dw_activate activate = {
-        .source = job.y, .source_row = job.y_line, .target = job.y, .target_row = job.y_line,
-        .rows = job.lines, .lanes = job.steps,
-        .kind = call->activation.kind, .alpha = call->activation.alpha, .beta = call->activation.beta,
-    };
-    plan->kernels->activate(&activate);
+    if (job.steps > 0)
+        plan->kernels->conv_lines(&job);
 }

@@ -48,6 +48,15 @@ DW_INLINE VEC V(sparse_plus)(VEC z)
     return V(select)(V(less)(z, one), V(mul)(V(mul)(sum, sum), V(set1)((T)0.25)), z);
 }
 
+/* What networks use most, for loops of their own, in which the CPU works on it beside the loads and sums of the vectors
+ * that follow.  KIND is known to the compiler; any other leaves z as it is. */
+DW_INLINE VEC V(usual)(VEC z, double alpha, double beta, const int KIND)
+{
+    if (KIND == DWCONV_CLIP)
+        return V(clip)(z, V(set1)((T)alpha), V(set1)((T)beta));
+    return KIND == DWCONV_SILU ? V(silu)(z) : z;
+}
+
 /* Whole vectors, `source_step` and `target_step` elements apart; may be in place.  One function per kind, so that no loop
  * has a branch on it.  Vectors do not depend on each other, so the CPU works on several at once by itself: taking four
  * in each turn, step by step, saves 6 %. */

@@ -46,7 +46,7 @@ typedef struct dw_line {
 /* The convolution of sequences whose steps are neighbours in memory, with 2 to DW_FLAT_TAPS taps, the last of them at most
  * a vector of steps after the first.
  *
- *     y[l*y_line + i] = init[l] + sum_k x[l*x_line + x_at + i + k*x_tap] * w[k*w_tap + l],  taps ascending
+ *     y[l*y_line + i] = act(init[l] + sum_k x[l*x_line + x_at + i + k*x_tap] * w[k*w_tap + l]),  taps ascending
  *
  * for lines l and steps i.  Tap k of step i takes part only if 0 <= start + i + k*x_tap < limit. */
 typedef struct dw_lines {
@@ -55,6 +55,8 @@ typedef struct dw_lines {
     size_t x_at;
     ptrdiff_t x_tap, x_line, y_line, w_tap;
     ptrdiff_t taps, steps, lines;
+    int kind;
+    double alpha, beta;
     int64_t start, limit;
 } dw_lines;
 

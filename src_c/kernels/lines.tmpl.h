@@ -31,7 +31,8 @@ static void V(find_ends)(int64_t at, int64_t limit, ptrdiff_t taps, ptrdiff_t x_
     }
 }
 
-DW_INLINE void V(few_taps_of_lines)(const dw_lines *job, const V(line_ends) *ends, ptrdiff_t steps, const int R)
+DW_INLINE void V(few_taps_of_lines)(const dw_lines *job, const V(line_ends) *ends, ptrdiff_t steps, const int R,
+                                    const int KIND)
 {
     const T *w = job->w, *init = job->init;
     T *y = job->y;
@@ -58,6 +59,7 @@ DW_INLINE void V(few_taps_of_lines)(const dw_lines *job, const V(line_ends) *end
                     sum = V(fma_where)(ends->taking_part[v][k], V(shifted)(now, next, V(shift_of)(k * job->x_tap)),
                                        weight[k], sum);
             }
+            sum = V(usual)(sum, job->alpha, job->beta, KIND);
             if (i + LANES <= steps)
                 V(store)(y + i, sum);
             else
@@ -67,6 +69,16 @@ DW_INLINE void V(few_taps_of_lines)(const dw_lines *job, const V(line_ends) *end
     }
 }
 
+#define DW_LINES(TAPS)                                                                                              \
+    case TAPS:                                                                                                      \
+        if (job.kind == DWCONV_SILU)                                                                                \
+            V(few_taps_of_lines)(&job, &ends, steps, TAPS, DWCONV_SILU);                                            \
+        else if (job.kind == DWCONV_CLIP)                                                                           \
+            V(few_taps_of_lines)(&job, &ends, steps, TAPS, DWCONV_CLIP);                                            \
+        else                                                                                                        \
+            V(few_taps_of_lines)(&job, &ends, steps, TAPS, DWCONV_LINEAR);                                          \
+        break;
+
 static void V(conv_lines)(const dw_lines *argument)
 {
     dw_lines job = *argument;
@@ -75,18 +87,26 @@ static void V(conv_lines)(const dw_lines *argument)
         steps = dw_min(job.steps, V(line_vectors) * LANES);
         V(find_ends)(job.start, job.limit, job.taps, job.x_tap, steps, &ends);
         switch (job.taps) {
-        case 2: V(few_taps_of_lines)(&job, &ends, steps, 2); break;
-        case 3: V(few_taps_of_lines)(&job, &ends, steps, 3); break;
-        case 4: V(few_taps_of_lines)(&job, &ends, steps, 4); break;
-        case 5: V(few_taps_of_lines)(&job, &ends, steps, 5); break;
-        case 6: V(few_taps_of_lines)(&job, &ends, steps, 6); break;
-        case 7: V(few_taps_of_lines)(&job, &ends, steps, 7); break;
-        case 8: V(few_taps_of_lines)(&job, &ends, steps, 8); break;
+            DW_LINES(2)
+            DW_LINES(3)
+            DW_LINES(4)
+            DW_LINES(5)
+            DW_LINES(6)
+            DW_LINES(7)
+            DW_LINES(8)
         }
         job.x_at += (size_t)steps;
         job.y = (T *)job.y + steps;
         job.start += steps;
     }
+    if (job.kind != DWCONV_LINEAR && job.kind != DWCONV_CLIP && job.kind != DWCONV_SILU) {
+        const dw_activate activate = {
+            .source = argument->y, .source_row = job.y_line, .target = argument->y, .target_row = job.y_line,
+            .rows = job.lines, .lanes = argument->steps, .kind = job.kind, .alpha = job.alpha, .beta = job.beta,
+        };
+        V(activate)(&activate);
+    }
     V(leave)();
 }
+#undef DW_LINES
 #endif

@@ -137,8 +137,9 @@ static void (*V(short_kernel)(const dw_rows *job, ptrdiff_t *rows))(const dw_row
     return eight[taps - 2];
 }
 
-/* Steps are lanes, and the weights stay in registers from the first step to the last. */
-DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
+/* Steps are lanes, and the weights stay in registers from the first step to the last.  KIND: an activation that is done
+ * there, too; sums for another one wait on the stack. */
+DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END, const int KIND)
 {
     const T *x = job->x, *const w = job->w;
     T *y = job->y;
@@ -158,6 +159,7 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
         DW_UNROLL
         for (int k = 0; k < TAPS; k++)
             acc = V(fma)(V(load)(x + i + k * tap), weight[k], acc);
+        acc = V(usual)(acc, job->alpha, job->beta, KIND);
         if (END == DW_ACTIVATED) {
             V(store)(sums + waiting * LANES, acc);
             if (++waiting < 8 && i + 2 * LANES <= steps)
@@ -175,6 +177,7 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
         DW_UNROLL
         for (int k = 0; k < TAPS; k++)
             acc = V(fma)(V(load_tail)(x + i + k * tap, steps - i), weight[k], acc);
+        acc = V(usual)(acc, job->alpha, job->beta, KIND);
         if (END == DW_ACTIVATED) {
             V(store)(sums, acc);
             V(activations)[job->kind](sums, LANES, sums, LANES, 1, 0, job->alpha, job->beta);
@@ -184,14 +187,19 @@ DW_INLINE void V(short_line)(const dw_line *job, const int TAPS, const int END)
     }
 }
 
-#define DW_LINE(TAPS)                                                                                           \
+#define DW_LINE_OF(TAPS, KIND)                                                                                      \
+    if (job->stream)                                                                                                \
+        V(short_line)(job, TAPS, DW_STREAM, KIND);                                                                  \
+    else                                                                                                            \
+        V(short_line)(job, TAPS, DW_PLAIN, KIND)
+#define DW_LINE(TAPS)                                                                                               \
     case TAPS:                                                                                                      \
-        if (job->kind != DWCONV_LINEAR)                                                                             \
-            V(short_line)(job, TAPS, DW_ACTIVATED);                                                                 \
-        else if (job->stream)                                                                                       \
-            V(short_line)(job, TAPS, DW_STREAM);                                                                    \
-        else                                                                                                        \
-            V(short_line)(job, TAPS, DW_PLAIN);                                                                     \
+        switch (job->kind) {                                                                                        \
+        case DWCONV_LINEAR: DW_LINE_OF(TAPS, DWCONV_LINEAR); break;                                                 \
+        case DWCONV_CLIP: DW_LINE_OF(TAPS, DWCONV_CLIP); break;                                                     \
+        case DWCONV_SILU: DW_LINE_OF(TAPS, DWCONV_SILU); break;                                                     \
+        default: V(short_line)(job, TAPS, DW_ACTIVATED, DWCONV_LINEAR); break;                                      \
+        }                                                                                                           \
         break;
 
 static void V(conv_line)(const dw_line *job)
@@ -210,3 +218,4 @@ static void V(conv_line)(const dw_line *job)
     V(leave)();
 }
 #undef DW_LINE
+#undef DW_LINE_OF

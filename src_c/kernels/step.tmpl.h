@@ -42,12 +42,8 @@ DW_INLINE void V(step_lanes)(const dw_step *job, const T *const *rows, ptrdiff_t
         sum[v] = V(fma)(frame[v], V(load_part)(w + v * LANES, lanes, tail), sum[v]);
     }
     DW_UNROLL
-    for (int v = 0; v < N; v++) {
-        if (kind == DWCONV_CLIP)
-            sum[v] = V(clip)(sum[v], V(set1)((T)job->alpha), V(set1)((T)job->beta));
-        else if (kind == DWCONV_SILU)
-            sum[v] = V(silu)(sum[v]);
-    }
+    for (int v = 0; v < N; v++)
+        sum[v] = V(usual)(sum[v], job->alpha, job->beta, kind);
     T *kept = (T *)job->kept + lane, *y = (T *)job->y + lane;
     if (tail) {
         V(store_tail)(kept, frame[0], lanes);
