@@ -74,7 +74,8 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
     const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
                               : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
                               : c.lines ? DW_GRADIENT_LINES_BYTES
-                              : few || last ? DW_GRADIENT_PANEL_BYTES : DW_GRADIENT_NARROW_BYTES;
+                              : last ? DW_GRADIENT_PANEL_BYTES
+                              : few ? DW_GRADIENT_MEDIUM_BYTES : DW_GRADIENT_NARROW_BYTES;
     const int64_t lanes = row_bytes / plan->item_bytes;
     cut_time(plan, &c);
     while (c.units >> c.levels)
