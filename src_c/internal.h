@@ -182,7 +182,11 @@ void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
-void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part);
+void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+
+/* long_lines.c: a task of lines with more than DW_FLAT_TAPS taps; how many one has, none if the taps are too many. */
+void dw_long_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+int64_t dw_long_lines_of_a_task(const dw_plan *plan);
 
 /* flat.c: channels side by side, rows and blocks of them, for schedule.c. */
 int64_t dw_flat_channels(const dw_plan *plan);

@@ -2,11 +2,15 @@
  *
  * Few taps on short sequences that are contiguous in time, many of them in one call of the kernel: lanes are steps, and
  * the ends of a sequence, which are a large part of it, are done by masks instead of calls of their own (flat.c).
- * Only where registers can be shifted. */
+ * Only where registers can be shifted.  Many taps are done by long_lines.c. */
 #include "internal.h"
 
-void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part)
+void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
 {
+    if (call->plan->problem.kernel_size > DW_FLAT_TAPS) {
+        dw_long_lines_task(call, region, part, workspace);
+        return;
+    }
     const dw_plan *plan = call->plan;
     const dwconv_problem *p = &plan->problem;
     const int64_t item = plan->item_bytes, b = part.across / region->panels;

@@ -39,6 +39,19 @@ enum {
                                  * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
     DW_LINE_STEPS = 32,         /* shorter sequences do not fill the lanes of time (16 x 512 of 64 steps, K = 7: 245 to 170 us) */
     DW_LINES_OF_A_TASK = 16,
+    /* The same with many taps, of sequences this long; panels and lines, microseconds, 64 channels but where said, on one
+     * core of a Granite Rapids server: */
+    DW_LONG_LINE_STEPS = 200,
+    DW_LINE_DILATION = 8,       /* from here on always (800 steps, 31 taps, dilation 8: 46, 38; 16: 134, 38; 15 taps, 24: 126, 27); */
+    DW_LINE_TAPS = 32,          /* below, float64 up to here (400 steps: 9 taps 25, 18; 24 34, 26; 31 31, 32; 31 of 512 channels */
+    DW_DILATED_LINE_STEPS = 800, /* 341, 267) and float32 with dilations 2, 4 (1600 steps, 31 taps, dilation 2: 70, 63) */
+    DW_FEW_LINE_STEPS = 3200,   /* few sequences of such length (8 channels, 6400 steps: 31 taps 38, 34; 63 57, 51; 87 taps, */
+    DW_FEW_LINE_TAPS = 100,     /* dilation 2: 112, 68) */
+    DW_LINE_STREAMS = 6,        /* with many taps: vectors of results in different places of a sequence that share weights, */
+    DW_LINE_LIVE = 4,           /* and those after each of them that share what they read: together 24 sums in registers */
+    DW_LINE_VECTORS = 96,       /* of a sequence that are done before the next sequence */
+    DW_LINE_REACH = 8192,       /* steps from the first tap to the last, at most */
+    DW_LINE_WEIGHT_BYTES = 40 * 1024, /* of a task, beside a word for each step that a block can reach */
     DW_ROW_BLOCK = 8,           /* cuts are multiples of it, because conv_rows takes about so many rows at a time */
     DW_TALL_ROWS = 16,          /* of more than eight taps, for which a block has as many (512 channels, K = 31, on a core with two
                                  * 512-bit units: 8 rows 0.66 of the peak, 12 0.75, 16 0.81) */

@@ -93,6 +93,16 @@ def check_guarded(case, isa, rng, exponents):
         assert (error <= bound).all(), f"{case} {line}: {np.max(error / bound):.3g} times the bound"
 
 
+def check_infinite_tap(case, isa, rng):
+    """Only outputs that an infinite tap covers become infinite: padding is absent."""
+    x, kernel, bias = case.floats()
+    kernel[rng.integers(case.kernel_size)] = np.inf
+    y = np.empty(plan_of(case).out_shape, case.dtype)
+    plan_of(case, isa).forward(case.to_layout(x), kernel, bias, y, LINEAR, 1)
+    expected = chains.plain(x, kernel, bias, **case.geometry)
+    assert (np.isfinite(case.to_last(y)) == np.isfinite(expected)).all(), f"{case} {isa=}"
+
+
 @every_isa
 @both_dtypes
 @both_layouts
@@ -141,12 +151,35 @@ def test_short_lines(dtype, isa):
             seed=int(rng.integers(1000)),
         )
         check_guarded(case, isa, rng, 4)
-        x, kernel, bias = case.floats()
-        kernel[rng.integers(kernel_size)] = np.inf
-        y = np.empty(plan_of(case).out_shape, dtype)
-        plan_of(case, isa).forward(case.to_layout(x), kernel, bias, y, LINEAR, 1)
-        expected = chains.plain(x, kernel, bias, **case.geometry)
-        assert (np.isfinite(case.to_last(y)) == np.isfinite(expected)).all(), f"{case} {isa=}"
+        check_infinite_tap(case, isa, rng)
+
+
+@every_isa
+@both_dtypes
+def test_long_lines(dtype, isa):
+    """channels_first with many taps, in sequences that are walked along time."""
+    rng = np.random.default_rng([53, *dtype.encode()])
+    for _ in range(scaled(16)):
+        kernel_size = int(rng.integers(9, 40))
+        dilation = int(pick(rng, (1, 2, 3, 8, 9, 11, 16, 24, 40)))
+        reach = (kernel_size - 1) * dilation
+        channels = int(pick(rng, (1, 3, 16, 17, 19)))
+        steps = 3300 if channels < 4 else int(pick(rng, (200, 207, 333, 400, 830)))
+        case = Case(
+            max(steps, reach),
+            channels,
+            kernel_size,
+            batch=int(rng.integers(1, 3)),
+            multiplier=int(pick(rng, (1, 1, 2))),
+            dilation_rate=dilation,
+            padding=(int(rng.integers(0, reach + 9)), int(rng.integers(reach, reach + 9))),
+            data_format="channels_first",
+            dtype=dtype,
+            bias=bool(rng.integers(2)),
+            seed=int(rng.integers(1000)),
+        )
+        check_guarded(case, isa, rng, 4)
+        check_infinite_tap(case, isa, rng)
 
 
 @pytest.mark.parametrize("at_end", [True, False])

@@ -52,6 +52,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "lines.tmpl.h"
+#include "long_lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
 #include "fft.tmpl.h"
@@ -72,6 +73,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "lanes.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "lines.tmpl.h"
+#include "long_lines.tmpl.h"
 #include "line_gradient.tmpl.h"
 #include "step.tmpl.h"
 #include "fft.tmpl.h"
@@ -81,9 +83,9 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #undef V
 
 #ifdef DW_HAS_SHIFTS
-#define DW_CONV_LINES(S) conv_lines_##S
+#define DW_CONV_LINES(S) conv_lines_##S, conv_line_streams_##S
 #else
-#define DW_CONV_LINES(S) NULL
+#define DW_CONV_LINES(S) NULL, NULL
 #endif
 
 const dw_table DW_TABLE = {

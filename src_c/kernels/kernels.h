@@ -60,6 +60,24 @@ typedef struct dw_lines {
     int64_t start, limit;
 } dw_lines;
 
+/* The convolution of one sequence whose steps are neighbours in memory, with many taps.
+ *
+ *     y[i] = init[0] + sum_k x[start + i + k*x_tap] * w[k],  taps ascending
+ *
+ * for steps i.  Tap k of step i takes part only if 0 <= start + i + k*x_tap < limit.  x is that of input step 0, and bit j
+ * of exist[at] says whether input step at + j exists.  long_lines.c chooses how many vectors of results are walked in
+ * step: `count` for each of `streams`, `live` of them at a time. */
+typedef struct dw_line_streams {
+    const void *x, *w, *init; /* init NULL: zero */
+    void *y;
+    const uint16_t *exist;
+    ptrdiff_t x_tap, taps, steps;
+    int64_t start, limit;
+    ptrdiff_t period, apart; /* taps after which x is read again, for a vector of results so much further */
+    ptrdiff_t count;
+    int live, streams;
+} dw_line_streams;
+
 /* An elementwise function over a block of rows; source and destination may be the same. */
 typedef struct dw_activate {
     const void *source;
@@ -183,6 +201,7 @@ typedef struct dw_kernels {
     void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
                           ptrdiff_t head);
     void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */
+    void (*conv_line_streams)(const dw_line_streams *job); /* NULL where there are no masks */
     /* The tile becomes the spectrum of its sequences, divided by `points`. */
     void (*fft_spectrum)(const dw_fft *job);
     /* Each sequence s becomes init + sum_k s[i + k] * w[k], where s[i + 2*points] is -s[i]; whether all of it is finite. */
