@@ -153,8 +153,13 @@ cdef int execute(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, cons
         raise ValueError("arrays do not have the shapes of the plan")
     if plan.empty:
         return 0
-    return run(plan, &x[0, 0, 0] if p.in_steps > 0 else NULL, x.strides, &w[0, 0, 0],
-               NULL if bias is None else &bias[0], &y[0, 0, 0], y.strides, activation, threads, may_overlap)
+    cdef const real *x_data = NULL
+    cdef const real *bias_data = NULL
+    if p.in_steps > 0:
+        x_data = &x[0, 0, 0]
+    if bias is not None:
+        bias_data = &bias[0]
+    return run(plan, x_data, x.strides, &w[0, 0, 0], bias_data, &y[0, 0, 0], y.strides, activation, threads, may_overlap)
 
 
 cdef int execute_views(Plan plan, const Py_buffer *x, const Py_buffer *w, const Py_buffer *bias, const Py_buffer *y,

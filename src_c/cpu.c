@@ -57,6 +57,11 @@ static uint32_t detect(void)
         if ((saved & zmm) == zmm && (id7[EBX] & avx512) == avx512)
             features |= DW_CPU_AVX512;
     }
+    uint32_t cache[4]; /* the first one; all zeros on CPUs of AMD, which have 8 ways */
+    cpuid(4, cache);
+    const uint32_t first_level_data = 1u << 5 | 1u;
+    if ((cache[EAX] & 0xff) == first_level_data && cache[EBX] >> 22 >= 11)
+        features |= DW_CPU_12_WAYS;
     return features;
 }
 

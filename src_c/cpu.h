@@ -9,7 +9,8 @@
 enum {
     DW_CPU_AVX2 = 1 << 0,
     DW_CPU_FMA = 1 << 1,
-    DW_CPU_AVX512 = 1 << 2 /* F, BW, DQ and VL together */
+    DW_CPU_AVX512 = 1 << 2, /* F, BW, DQ and VL together */
+    DW_CPU_12_WAYS = 1 << 3 /* the first-level data cache has so many or more, as those of Intel since 2019 */
 };
 
 /* DW_CPU_* bits.  A set counts only if the system also saves its registers. */

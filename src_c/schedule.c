@@ -6,6 +6,7 @@
  *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
  *   lines   the same where the ends of a sequence are done by masks: short ones with few taps, some with many
  * No choice here changes a bit of any result, only the time it takes. */
+#include "cpu.h"
 #include "internal.h"
 #include "tiles.h"
 
@@ -106,14 +107,16 @@ static void add_panel(dw_plan *plan, int64_t first, int64_t steps, bool interior
 }
 
 /* Whether many taps run well in place: the rows of a block must not push each other out of the cache, and should be
- * near or begin where lines do. */
+ * near or begin where lines do; where the cache has more ways, packing never pays (tiles.h). */
 static bool rows_fit(const dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t row_bytes = dw_row_bytes(plan, p->dilation);
     if (p->kernel_size > DW_DIRECT_MOST_TAPS || p->stride > 2)
         return false;
-    return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
+    if (row_bytes <= DW_DIRECT_ROW_BYTES || (dw_cpu_features() & DW_CPU_12_WAYS))
+        return true;
+    return row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16;
 }
 
 /* Whether channels_last channels that do not fill whole vectors, or with a multiplier, can be walked over as neighbours in

@@ -10,7 +10,10 @@
  *   512 channels in place, weights packed, 8           0.43  0.54  0.66  0.79  0.88  0.89
  *                                         12           0.35  0.44  0.62  0.78  0.92  0.92
  *   1024 channels in place, weights packed, 8          0.24  0.28  0.37  0.44  0.41  0.41
- * Rows 2 KB apart fall on two sets of the first-level cache, 16 lines; rows 4 KB apart on one, hence the panels. */
+ * Rows 2 KB apart fall on two sets of the first-level cache, 16 lines; rows 4 KB apart on one, hence the panels.
+ *
+ * Where a set has 12 lines, in place is better at every distance (Granite Rapids, one core, 400 steps, panels against in
+ * place, us): K = 31, 1024 channels 401, 192; 1000 channels 400, 263; 500 channels 124, 101; K = 9, 1000 channels 353, 155. */
 #ifndef DWCONV_TILES_H
 #define DWCONV_TILES_H
 
