@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-import dwconv
 from benchmarks import limits, native, overhead
 from benchmarks.data import aligned_copy
 from benchmarks.public_cases import PUBLIC_CASES
@@ -104,6 +103,8 @@ def transforms() -> str:
     """`hyena_2048_cf` needs at least three transforms of 4096 values for each channel, one of them for
     the filter, which peers with a prepared spectrum are spared: NumPy's alone, in milliseconds for
     all channels, and a whole call of dwconv on one thread."""
+    import dwconv  # not above: who measures another build chooses it before the first import
+
     channels, length, rows = 256, 4096, 16  # so many channels at a time stay in a cache
     x = _floats(rows * length).reshape(rows, length)
     spectrum = np.ones((rows, length // 2 + 1), np.complex64)
