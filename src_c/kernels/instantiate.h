@@ -25,6 +25,9 @@
 #define DW_ASSUME(condition) __assume(condition)
 #define DW_UNROLL
 #endif
+#ifndef DW_INLINE_LARGE /* like DW_UNROLL, defined from outside where sanitizers would take minutes for inlined code */
+#define DW_INLINE_LARGE DW_INLINE
+#endif
 
 /* Largest distance of two rows, in taps, at which they share what they read: it takes that many times four weights. */
 #if DW_REGISTERS >= 32
