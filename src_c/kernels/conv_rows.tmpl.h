@@ -9,8 +9,7 @@
  * blocks of four taps for each unit of it, because rows meet only so far on; 0: any distance, nothing is shared.
  *
  * R is 8, or 1, 2 or 4 where rows and their results would push each other out of the cache (dw_rows.block).  Whole vectors
- * with many taps go to tall_rows, which takes more rows at a time; blocks at the ends only with those taps that all of
- * their rows see.
+ * with many taps go to tall_rows, which takes more rows at a time.
  *
  * The sums of a block go to y directly, clipped on the way, or by way of the stack through an activation, which overlaps
  * with the loads of the next block.
@@ -32,11 +31,6 @@ DW_INLINE const T *V(offset)(const T *x, size_t at)
 {
     return x + (ptrdiff_t)at;
 }
-
-/* Input rows of a block that exist: those numbered [lo, hi). */
-typedef struct V(inside) {
-    ptrdiff_t lo, hi;
-} V(inside);
 
 /* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS; with CHECK only for the input rows that are inside. */
 DW_INLINE void V(block)(VEC *acc, const T *x, size_t i, size_t x_tap, const T *w, ptrdiff_t w_tap, ptrdiff_t lanes,
@@ -250,36 +244,15 @@ static void V(any_rows)(const dw_rows *job, ptrdiff_t row)
         V(last_rows)(job, row, 0);
 }
 
-/* Rows [row, row + R) of whole vectors, some of whose taps leave the input: those that some rows see, those that all see,
- * and again those that some see.  The sums rest in y meanwhile, which does not round. */
-static void V(edge_block)(const dw_rows *job, V(taps) t, ptrdiff_t row, ptrdiff_t R, ptrdiff_t reuse)
-{
-    const ptrdiff_t cuts[4] = {t.lo, t.full_lo, t.full_hi, t.hi};
-    dw_rows part = *job;
-    part.rows = row + R;
-    for (int i = 0, last = 0; !last; i++) {
-        const ptrdiff_t from = cuts[i], to = cuts[i + 1];
-        last = i == 2 || to == t.hi;
-        if (from == to && !last)
-            continue;
-        part.x_at = job->x_at + (size_t)from * job->x_tap;
-        part.w = (const T *)job->w + from * job->w_tap;
-        part.start = job->start + from * job->dilation;
-        part.taps = to - from;
-        part.kind = last ? job->kind : DWCONV_LINEAR;
-        part.stream = last ? job->stream : 0;
-        if (i == 1)
-            V(tall_block)(&part, row, R, reuse);
-        else
-            V(any_rows)(&part, row);
-        part.init = job->y;
-        part.init_row = job->y_row;
-    }
-}
-
 /* Many taps, whole vectors, rows that begin `reuse` taps after one another. */
 static void V(tall_rows)(const dw_rows *job, ptrdiff_t reuse)
 {
+    const ptrdiff_t reach = (job->rows - 1) * reuse + job->taps;
+    V(inside) exist = {0, reach};
+    if (job->clip) {
+        exist.lo = (ptrdiff_t)dw_clamp(dw_ceil_div(-job->start, job->dilation), 0, reach);
+        exist.hi = (ptrdiff_t)dw_clamp(dw_ceil_div(job->limit - job->start, job->dilation), 0, reach);
+    }
     for (ptrdiff_t row = 0, R; row < job->rows; row += R) {
         const ptrdiff_t left = job->rows - row;
         R = reuse > 1 ? 12 : V(tall_size)(job->block, left);
@@ -290,11 +263,7 @@ static void V(tall_rows)(const dw_rows *job, ptrdiff_t reuse)
             }
             row = job->rows - R;
         }
-        const V(taps) t = V(taps_of)(job, row, R);
-        if (t.full_hi - t.full_lo == job->taps)
-            V(tall_block)(job, row, R, reuse);
-        else
-            V(edge_block)(job, t, row, R, reuse);
+        V(tall_block)(job, row, R, reuse, (V(inside)){exist.lo - row * reuse, exist.hi - row * reuse});
     }
 }
 

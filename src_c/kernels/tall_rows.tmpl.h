@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The micro-kernel for many taps: blocks of R rows of whole vectors, all taps of which are inside the input; conv_rows
- * does the rest.  Row r of a block at tap k needs input row r*REUSE + k.
+ * The micro-kernel for many taps: blocks of R rows of whole vectors; conv_rows does the rest.  Row r of a block at tap k
+ * needs input row r*REUSE + k.  So which taps of a block at the ends of the input take part is told by the input row
+ * alone: a block of taps, as it walks over input rows, begins with the first and leaves after the last that exists.
  *
  * A core with two units for multiply-adds of whole vectors lends the same units to additions of integers, so addresses
  * are made with as few of those as possible: a vector is found at an address plus 0, 1, 2 or 3 distances, which loads and
@@ -31,9 +32,14 @@ DW_INLINE const T *V(row_at)(uintptr_t *at, V(stride) s, const int n)
     return (const T *)(n % 4 == 0 ? *at : n % 4 == 1 ? *at + s.one : n % 4 == 2 ? *at + s.one * 2 : *at + s.three);
 }
 
-/* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS */
-DW_INLINE void V(tall_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, uintptr_t w, V(stride) w_tap, const int R,
-                            const int TAPS, const int REUSE)
+/* Input rows of a block that exist: those numbered [lo, hi). */
+typedef struct V(inside) {
+    ptrdiff_t lo, hi;
+} V(inside);
+
+/* acc[r] += x[r*REUSE + k] * w[k] for k < TAPS; with EDGE only for the input rows that are inside. */
+DW_INLINE void V(tall_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, uintptr_t w, V(stride) w_tap, V(inside) inside,
+                            const int R, const int TAPS, const int REUSE, const int EDGE)
 {
     VEC weight[16];
     DW_UNROLL
@@ -41,7 +47,12 @@ DW_INLINE void V(tall_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, uintptr_t w,
         weight[k] = V(load)(V(row_at)(&w, w_tap, k));
     DW_UNROLL
     for (int row = 0; row < (R - 1) * REUSE + TAPS; row++) {
-        VEC value = V(load)(V(row_at)(&x, x_tap, row));
+        const T *const at = V(row_at)(&x, x_tap, row);
+        if (EDGE && row < inside.lo)
+            continue;
+        if (EDGE && row >= inside.hi)
+            break;
+        VEC value = V(load)(at);
         DW_HOLD(value); /* or it would be loaded again for every use */
         DW_UNROLL
         for (int k = 0; k < TAPS; k++) {
@@ -53,17 +64,35 @@ DW_INLINE void V(tall_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, uintptr_t w,
 }
 
 #define DW_TALL_REST(TAPS)                                                                                          \
-    case TAPS: V(tall_taps)(acc, x, x_tap, w, w_tap, R, TAPS, REUSE); break;
+    case TAPS: V(tall_taps)(acc, x, x_tap, w, w_tap, inside, R, TAPS, REUSE, 0); break;
 
-/* Rows [row, row + R) over all lanes, which are whole vectors. */
-DW_INLINE void V(tall_columns)(const dw_rows *job, ptrdiff_t row, const int R, const int REUSE, const int BLOCK)
+#define DW_TALL_HALF(TAPS)                                                                                          \
+    if (BLOCK > TAPS && (k & TAPS)) {                                                                               \
+        V(tall_taps)(acc, x, x_tap, w, w_tap, inside, R, TAPS, REUSE, 1);                                           \
+        x += TAPS * x_tap.one;                                                                                      \
+        w += TAPS * w_tap.one;                                                                                      \
+        inside.lo -= TAPS;                                                                                          \
+        inside.hi -= TAPS;                                                                                          \
+    }
+
+/* Rows [row, row + R) over all lanes, which are whole vectors.  EDGE: taps may lie outside the input. */
+DW_INLINE void V(tall_columns)(const dw_rows *job, ptrdiff_t row, V(inside) exist, const int R, const int REUSE,
+                               const int BLOCK, const int EDGE)
 {
     const V(stride) x_tap = V(stride_of)(job->x_tap), w_tap = V(stride_of)((size_t)job->w_tap);
     const V(stride) y_row = V(stride_of)((size_t)job->y_row), init_row = V(stride_of)((size_t)job->init_row);
-    const ptrdiff_t taps = job->taps, lanes = job->lanes, next_column = job->w_column;
+    const ptrdiff_t lanes = job->lanes, next_column = job->w_column;
+    ptrdiff_t from = 0, to = job->taps; /* taps that some row sees */
+    if (EDGE) {
+        from = exist.lo > (R - 1) * REUSE ? exist.lo - (R - 1) * REUSE : 0;
+        to = exist.hi < to ? exist.hi : to;
+        exist.lo -= from;
+        exist.hi -= from;
+    }
     const T *const init = job->init ? (const T *)job->init + row * job->init_row : NULL;
-    const uintptr_t first = (uintptr_t)job->x + (job->x_at + (size_t)row * job->x_row) * sizeof(T);
-    const T *w_column = job->w;
+    const size_t at_first = job->x_at + (size_t)row * job->x_row + (size_t)from * job->x_tap;
+    const uintptr_t first = (uintptr_t)job->x + at_first * sizeof(T);
+    const T *w_column = (const T *)job->w + from * job->w_tap;
     T *const y = (T *)job->y + row * job->y_row;
     const int end = job->kind != DWCONV_LINEAR ? DW_ACTIVATED : job->stream ? DW_STREAM : DW_PLAIN;
     for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w_column += next_column) {
@@ -80,22 +109,36 @@ DW_INLINE void V(tall_columns)(const dw_rows *job, ptrdiff_t row, const int R, c
         }
 
         uintptr_t x = first + (size_t)lane * sizeof(T), w = (uintptr_t)w_column;
-        ptrdiff_t k = taps;
-        for (; k >= BLOCK; k -= BLOCK, x += (size_t)BLOCK * x_tap.one, w += (size_t)BLOCK * w_tap.one)
-            V(tall_taps)(acc, x, x_tap, w, w_tap, R, BLOCK, REUSE);
-        if (BLOCK > 8)
-            for (; k >= 4; k -= 4, x += 4 * x_tap.one, w += 4 * w_tap.one)
-                V(tall_taps)(acc, x, x_tap, w, w_tap, R, 4, REUSE);
-        switch (k) {
-            DW_TALL_REST(1)
-            DW_TALL_REST(2)
-            DW_TALL_REST(3)
+        ptrdiff_t k = to > from ? to - from : 0;
+        V(inside) inside = exist; /* of the input rows from x on */
+        for (; k >= BLOCK; k -= BLOCK, x += (size_t)BLOCK * x_tap.one, w += (size_t)BLOCK * w_tap.one) {
+            if (EDGE && (REUSE > 1 || inside.lo > 0 || inside.hi < (R - 1) * REUSE + BLOCK))
+                V(tall_taps)(acc, x, x_tap, w, w_tap, inside, R, BLOCK, REUSE, 1);
+            else
+                V(tall_taps)(acc, x, x_tap, w, w_tap, inside, R, BLOCK, REUSE, 0);
+            if (EDGE)
+                inside.lo -= BLOCK, inside.hi -= BLOCK;
+        }
+        if (EDGE) { /* halves, which is less code than a case for each rest */
+            DW_TALL_HALF(8)
+            DW_TALL_HALF(4)
+            DW_TALL_HALF(2)
+            DW_TALL_HALF(1)
+        } else {
+            if (BLOCK > 8)
+                for (; k >= 4; k -= 4, x += 4 * x_tap.one, w += 4 * w_tap.one)
+                    V(tall_taps)(acc, x, x_tap, w, w_tap, inside, R, 4, REUSE, 0);
+            switch (k) {
+                DW_TALL_REST(1)
+                DW_TALL_REST(2)
+                DW_TALL_REST(3)
 #if DW_REGISTERS >= 32
-            DW_TALL_REST(4)
-            DW_TALL_REST(5)
-            DW_TALL_REST(6)
-            DW_TALL_REST(7)
+                DW_TALL_REST(4)
+                DW_TALL_REST(5)
+                DW_TALL_REST(6)
+                DW_TALL_REST(7)
 #endif
+            }
         }
 
         at = (uintptr_t)(y + lane);
@@ -112,11 +155,24 @@ DW_INLINE void V(tall_columns)(const dw_rows *job, ptrdiff_t row, const int R, c
     }
 }
 #undef DW_TALL_REST
+#undef DW_TALL_HALF
 
+/* `exist`: those of the input rows of the block. */
 #define DW_TALL(R, REUSE, BLOCK)                                                                                    \
-    static DW_NOINLINE void V(tall_##R##_by_##REUSE)(const dw_rows *job, ptrdiff_t row)                             \
+    static DW_NOINLINE void V(inner_##R##_by_##REUSE)(const dw_rows *job, ptrdiff_t row)                            \
     {                                                                                                               \
-        V(tall_columns)(job, row, R, REUSE, BLOCK);                                                                 \
+        V(tall_columns)(job, row, (V(inside)){0, 0}, R, REUSE, BLOCK, 0);                                           \
+    }                                                                                                               \
+    static DW_NOINLINE void V(edge_##R##_by_##REUSE)(const dw_rows *job, ptrdiff_t row, V(inside) exist)            \
+    {                                                                                                               \
+        V(tall_columns)(job, row, exist, R, REUSE, BLOCK, 1);                                                       \
+    }                                                                                                               \
+    static void V(tall_##R##_by_##REUSE)(const dw_rows *job, ptrdiff_t row, V(inside) exist)                        \
+    {                                                                                                               \
+        if (exist.lo > 0 || exist.hi < ((R) - 1) * (REUSE) + job->taps)                                             \
+            V(edge_##R##_by_##REUSE)(job, row, exist);                                                              \
+        else                                                                                                        \
+            V(inner_##R##_by_##REUSE)(job, row);                                                                    \
     }
 #if DW_REGISTERS >= 32
 DW_TALL(16, 1, 8)
@@ -142,22 +198,22 @@ static ptrdiff_t V(tall_size)(ptrdiff_t most, ptrdiff_t left)
     return 8;
 }
 
-static void V(tall_block)(const dw_rows *job, ptrdiff_t row, ptrdiff_t R, ptrdiff_t reuse)
+static void V(tall_block)(const dw_rows *job, ptrdiff_t row, ptrdiff_t R, ptrdiff_t reuse, V(inside) exist)
 {
 #if DW_REGISTERS >= 32
     switch (reuse) {
-    case 2: V(tall_12_by_2)(job, row); return;
-    case 3: V(tall_12_by_3)(job, row); return;
-    case 4: V(tall_12_by_4)(job, row); return;
+    case 2: V(tall_12_by_2)(job, row, exist); return;
+    case 3: V(tall_12_by_3)(job, row, exist); return;
+    case 4: V(tall_12_by_4)(job, row, exist); return;
     }
     if (R == 16) {
-        V(tall_16_by_1)(job, row);
+        V(tall_16_by_1)(job, row, exist);
         return;
     }
 #endif
     (void)reuse;
     if (R == 12)
-        V(tall_12_by_1)(job, row);
+        V(tall_12_by_1)(job, row, exist);
     else
-        V(tall_8_by_1)(job, row);
+        V(tall_8_by_1)(job, row, exist);
 }
