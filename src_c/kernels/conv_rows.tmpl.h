@@ -244,24 +244,30 @@ static void V(any_rows)(const dw_rows *job, ptrdiff_t row)
         V(last_rows)(job, row, 0);
 }
 
-/* Many taps, whole vectors, rows that begin `reuse` taps after one another. */
-static void V(tall_rows)(const dw_rows *job, ptrdiff_t reuse)
+/* Input rows that exist, counted in taps from the first one of a job. */
+static V(inside) V(inside_of)(const dw_rows *job, ptrdiff_t reuse)
 {
-    const ptrdiff_t reach = (job->rows - 1) * reuse + job->taps;
-    V(inside) exist = {0, reach};
-    if (job->clip) {
-        exist.lo = (ptrdiff_t)dw_clamp(dw_ceil_div(-job->start, job->dilation), 0, reach);
-        exist.hi = (ptrdiff_t)dw_clamp(dw_ceil_div(job->limit - job->start, job->dilation), 0, reach);
-    }
+    const int64_t reach = (job->rows - 1) * reuse + job->taps, start = job->start, d = job->dilation;
+    if (!job->clip)
+        return (V(inside)){0, (ptrdiff_t)reach};
+    return (V(inside)){(ptrdiff_t)dw_clamp(dw_ceil_div(-start, d), 0, reach),
+                       (ptrdiff_t)dw_clamp(dw_ceil_div(job->limit - start, d), 0, reach)};
+}
+
+/* Many taps, rows that begin `reuse` taps after one another; whole vectors, or parts where they load as fast. */
+static void V(tall_rows)(const dw_rows *job, ptrdiff_t reuse, V(inside) exist)
+{
     for (ptrdiff_t row = 0, R; row < job->rows; row += R) {
         const ptrdiff_t left = job->rows - row;
-        R = reuse > 1 ? 12 : V(tall_size)(job->block, left);
-        if (R > left) { /* some rows twice, which is faster than few at a time, unless their sums rest where they begin */
-            if (R > job->rows || job->init_row != 0) {
+        R = V(tall_size)(job, left, reuse);
+        if (R > left && R <= job->rows && job->init_row == 0)
+            row = job->rows - R; /* some rows twice, which is faster than few at a time */
+        else if (R > left) { /* not where sums rest in the rows where they begin */
+            R = left / 4 * 4;
+            if (R == 0 || reuse > 1 || job->lanes < LANES) {
                 V(any_rows)(job, row);
                 return;
             }
-            row = job->rows - R;
         }
         V(tall_block)(job, row, R, reuse, (V(inside)){exist.lo - row * reuse, exist.hi - row * reuse});
     }
@@ -282,9 +288,10 @@ static void V(phases)(const dw_rows *job, ptrdiff_t reuse)
 {
     dw_rows phase = *job;
     ptrdiff_t left = job->phases;
+    const V(inside) exist = V(inside_of)(job, reuse); /* the same for all phases */
     do {
         if (reuse)
-            V(tall_rows)(&phase, reuse);
+            V(tall_rows)(&phase, reuse, exist);
         else
             V(any_rows)(&phase, 0);
         phase.x_at += job->x_phase;
@@ -293,7 +300,8 @@ static void V(phases)(const dw_rows *job, ptrdiff_t reuse)
 }
 
 /* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
-static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t lanes, ptrdiff_t column)
+static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t lanes, ptrdiff_t column,
+                    ptrdiff_t reuse)
 {
     dw_rows part = *job;
     if (rows <= 0 || lanes <= 0)
@@ -305,7 +313,7 @@ static void V(rest)(const dw_rows *job, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t
     part.rows = rows;
     part.lanes = lanes;
     part.head = lane == 0 && lanes > job->head ? job->head : 0;
-    V(phases)(&part, 0);
+    V(phases)(&part, DW_MASKED_TAILS && reuse == 1 && lanes < LANES);
 }
 
 static void V(conv_rows)(const dw_rows *job)
@@ -327,9 +335,10 @@ static void V(conv_rows)(const dw_rows *job)
             kernel(&whole);
         else if (columns > 0)
             V(phases)(&whole, reuse);
-        V(rest)(job, 0, whole.rows, 0, head, 0);
-        V(rest)(job, 0, whole.rows, head + whole.lanes, job->lanes - head - whole.lanes, columns + (head > 0));
-        V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0);
+        V(rest)(job, 0, whole.rows, 0, head, 0, reuse);
+        V(rest)(job, 0, whole.rows, head + whole.lanes, job->lanes - head - whole.lanes, columns + (head > 0),
+                reuse);
+        V(rest)(job, whole.rows, job->rows - whole.rows, 0, job->lanes, 0, 0);
     } else
         V(phases)(job, 0);
     V(leave)();
