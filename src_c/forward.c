@@ -76,6 +76,7 @@ static void run_task(void *argument, int64_t index, int worker)
     case DW_PANEL: dw_panel_task(call, region, part, workspace); break;
     case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
     case DW_LINES: dw_lines_task(call, region, part, workspace); break;
+    case DW_BUNDLE: dw_bundle_task(call, region, part, workspace); break;
     }
     if (dw_output_is_large(plan))
         plan->kernels->fence();

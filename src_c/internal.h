@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* The four ways to walk over a problem; each file of that name explains one. */
-typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES } dw_way;
+/* The five ways to walk over a problem; each file of that name explains one. */
+typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES, DW_BUNDLE } dw_way;
 
 /* Where an element is: base + batch*b + step*t + channel*c, in elements. */
 typedef struct dw_strides {
@@ -28,7 +28,7 @@ typedef struct dw_region {
     int64_t segments;         /* equal cuts of time walked side by side as lanes; 1 unless channels are few */
     int64_t segment_steps;    /* distance of two segments */
     int64_t phases;
-    int64_t lanes;            /* PANEL: segments * batch * channels * multiplier */
+    int64_t lanes;            /* PANEL: segments * batch * channels * multiplier; BUNDLE: without segments */
     int64_t panel_lanes;      /* lanes of one task; FLAT: its channels */
     int64_t panels;           /* DIRECT, FLAT, LINES: panels of a batch item; PANEL: of all lanes */
     int64_t tasks_across;     /* tasks side by side; forward.c cuts them further in time */
@@ -183,6 +183,10 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+
+/* bundle.c: a task, and whether its tiles have room for the problem. */
+void dw_bundle_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+bool dw_bundles_fit(const dw_plan *plan);
 
 /* long_lines.c: a task of lines with more than DW_FLAT_TAPS taps; how many one has, none if the taps are too many. */
 void dw_long_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Chooses how to walk over a problem.  Four ways, each in a file of its own:
+ * Chooses how to walk over a problem.  Five ways, each in a file of its own:
  *   direct  rows of channels are read and written in place
  *   panel   lanes (any independent output sequences) are packed side by side in a small tile first
  *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
  *   lines   the same where the ends of a sequence are done by masks: short ones with few taps, some with many
+ *   bundle  lanes are sequences that are contiguous in time, transposed block by block on the way in and out
  * No choice here changes a bit of any result, only the time it takes. */
 #include "cpu.h"
 #include "internal.h"
@@ -165,23 +166,34 @@ static bool lines_fit(const dw_plan *plan)
            && p->out_steps >= DW_LINE_STEPS;
 }
 
-/* Whether sequences should be walked along time with many taps: where panels would have to repack much for each phase of
- * a dilation, or where a vector has few steps, so that each load serves several results; `few` sequences. */
+/* Whether sequences can be walked along time with many taps; where bundles do not fit it is better than panels if those would
+ * have to repack much for each phase of a dilation, or if there are `few` sequences. */
 static bool long_lines_fit(const dw_plan *plan, bool few)
 {
     const dwconv_problem *p = &plan->problem;
-    const int64_t taps = p->kernel_size, steps = p->out_steps, lanes = plan->kernels->vector_lanes;
+    const int64_t taps = p->kernel_size, steps = p->out_steps;
     if (!plan->kernels->conv_line_streams || p->layout != DWCONV_CHANNELS_FIRST || p->stride > 1 || plan->x.step != 1
         || plan->y.step != 1 || plan->lane_sum > 1 || taps <= DW_FLAT_TAPS
         || p->dilation > dw_min(DW_LINE_REACH, p->in_steps) / (taps - 1) || dw_long_lines_of_a_task(plan) == 0
         || steps < DW_LONG_LINE_STEPS)
         return false;
     if (few)
-        return steps >= DW_FEW_LINE_STEPS && (p->dilation == 1 ? taps < DW_FEW_LINE_TAPS : taps > DW_LINE_TAPS / 2);
-    if (p->dilation >= DW_LINE_DILATION)
-        return true;
-    return taps <= DW_LINE_TAPS && (plan->item_bytes == 8 || (steps >= DW_DILATED_LINE_STEPS && p->dilation > 1
-                                                             && lanes % p->dilation == 0));
+        return steps >= DW_FEW_LINE_STEPS && (p->dilation == 1 ? taps < DW_FEW_LINE_TAPS : taps > DW_LINE_TAPS);
+    return p->dilation >= DW_LINE_DILATION;
+}
+
+/* Whether sequences should be transposed a vector at a time: nearly always where they can be, but not if `few` of them would
+ * leave lanes empty for a long time, nor with few taps near each other, whose sums take less time than transposes. */
+static bool bundles_fit(const dw_plan *plan, bool few)
+{
+    const dwconv_problem *p = &plan->problem;
+    const int64_t sequences = p->batch * plan->out_channels;
+    if (!dw_bundles_fit(plan) || lines_fit(plan))
+        return false;
+    if (plan->item_bytes == 8 && p->dilation >= DW_LINE_DILATION && p->kernel_size > DW_LINE_TAPS && long_lines_fit(plan, false))
+        return false;
+    return !few || p->out_steps < DW_BUNDLE_STEPS
+           || sequences * 4 >= dw_round_up(sequences, plan->kernels->vector_lanes) * 3;
 }
 
 static void add_lines(dw_plan *plan, int64_t steps)
@@ -190,6 +202,15 @@ static void add_lines(dw_plan *plan, int64_t steps)
     r->panel_lanes = plan->problem.kernel_size > DW_FLAT_TAPS ? dw_long_lines_of_a_task(plan) : DW_LINES_OF_A_TASK;
     r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
     r->tasks_across = plan->problem.batch * r->panels;
+}
+
+static void add_bundles(dw_plan *plan, int64_t steps)
+{
+    dw_region *r = add_region(plan, DW_BUNDLE, 0, steps);
+    r->lanes = plan->problem.batch * plan->out_channels;
+    r->panel_lanes = plan->kernels->vector_lanes;
+    r->panels = dw_ceil_div(r->lanes, r->panel_lanes);
+    r->tasks_across = r->panels;
 }
 
 void dw_schedule(dw_plan *plan)
@@ -212,6 +233,8 @@ void dw_schedule(dw_plan *plan)
     else if (!last && p->stride == 1 && few_taps && plan->y.step == 1 && plan->lane_sum == 1
              && interior >= DW_FLAT_STEPS_PER_TAP * p->kernel_size)
         add_flat(plan, 0, p->out_steps);
+    else if (bundles_fit(plan, few))
+        add_bundles(plan, p->out_steps);
     else if (lines_fit(plan) || long_lines_fit(plan, few))
         add_lines(plan, p->out_steps);
     else if (!last && p->stride == 1 && !few_taps && plan->x.step == 1 && plan->y.step == 1 && plan->lane_sum == 1

@@ -42,14 +42,17 @@ enum {
                                  * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
     DW_LINE_STEPS = 32,         /* shorter sequences do not fill the lanes of time (16 x 512 of 64 steps, K = 7: 245 to 170 us) */
     DW_LINES_OF_A_TASK = 16,
-    /* The same with many taps, of sequences this long; panels and lines, microseconds, 64 channels but where said, on one
-     * core of a Granite Rapids server: */
+    /* The same with many taps, of sequences this long, where bundles do not fit or leave lanes empty; microseconds, 64
+     * channels but where said, on one core of a Granite Rapids server: */
     DW_LONG_LINE_STEPS = 200,
-    DW_LINE_DILATION = 8,       /* from here on always (800 steps, 31 taps, dilation 8: 46, 38; 16: 134, 38; 15 taps, 24: 126, 27); */
-    DW_LINE_TAPS = 32,          /* below, float64 up to here (400 steps: 9 taps 25, 18; 24 34, 26; 31 31, 32; 31 of 512 channels */
-    DW_DILATED_LINE_STEPS = 800, /* 341, 267) and float32 with dilations 2, 4 (1600 steps, 31 taps, dilation 2: 70, 63) */
+    DW_LINE_DILATION = 8,       /* from here on (panels and lines, 24 taps, dilation 16: 400 steps 38, 21; 3200 steps 226, 125), */
+    DW_LINE_TAPS = 16,          /* float64 with more taps than this even where bundles fit (24 taps, dilation 8, 3200 steps: */
+                                /* bundles 235, lines 190; 9 taps 162, 128; 400 steps 19, 17) */
     DW_FEW_LINE_STEPS = 3200,   /* few sequences of such length (8 channels, 6400 steps: 31 taps 38, 34; 63 57, 51; 87 taps, */
     DW_FEW_LINE_TAPS = 100,     /* dilation 2: 112, 68) */
+    DW_BUNDLE_STEPS = 640,      /* few sequences that fill less than three of four lanes are a bundle up to here, with segments of
+                                 * time as lanes from here on (31 taps; 4 channels: 400 steps 3.8, 3.4; 1600 7.8, 11.8; 8
+                                 * channels: 4.7, 3.6; 11.4, 13.0; 12 channels, which are always one: 5.4, 3.7; 15.0, 13.5) */
     DW_LINE_STREAMS = 6,        /* with many taps: vectors of results in different places of a sequence that share weights, */
     DW_LINE_LIVE = 4,           /* and those after each of them that share what they read: together 24 sums in registers */
     DW_LINE_VECTORS = 96,       /* of a sequence that are done before the next sequence */

@@ -182,6 +182,33 @@ def test_long_lines(dtype, isa):
         check_infinite_tap(case, isa, rng)
 
 
+@every_isa
+@both_dtypes
+def test_bundles(dtype, isa):
+    """channels_first, a vector of sequences at a time: parts of vectors, several tiles, both ends."""
+    rng = np.random.default_rng([71, *dtype.encode()])
+    for _ in range(scaled(24)):
+        kernel_size = int(pick(rng, (2, 7, 9, 12, 15, 24, 31, 40, 101)))
+        dilation = int(pick(rng, (1, 1, 2, 3, 8)))
+        reach = (kernel_size - 1) * dilation
+        case = Case(
+            int(pick(rng, (17, 33, 64, 100, 400, 1300))) + reach // 2,
+            int(pick(rng, (1, 5, 8, 15, 16, 17, 24, 33))),
+            kernel_size,
+            batch=int(rng.integers(1, 4)),
+            multiplier=int(pick(rng, (1, 1, 1, 2))),
+            strides=int(pick(rng, (1, 1, 2, 3))),
+            dilation_rate=dilation,
+            padding=(int(rng.integers(0, reach + 9)), int(rng.integers(reach // 2, reach + 9))),
+            data_format="channels_first",
+            dtype=dtype,
+            bias=bool(rng.integers(2)),
+            seed=int(rng.integers(1000)),
+        )
+        check_guarded(case, isa, rng, 4)
+        check_infinite_tap(case, isa, rng)
+
+
 @pytest.mark.parametrize("at_end", [True, False])
 def test_guard_pages_bite(at_end):
     """The same arrays, read one element too far, end a process; otherwise the tests above would

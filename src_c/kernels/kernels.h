@@ -78,6 +78,21 @@ typedef struct dw_line_streams {
     int live, streams;
 } dw_line_streams;
 
+/* The convolution of sequences whose steps are neighbours in memory, a vector of them at a time.
+ *
+ *     y[y_at[l] + i] = init[l] + sum_k x[x_at[l] + start + i*stride + k*dilation] * w[k*vector_lanes + l],  taps ascending
+ *
+ * for rows i, at least bundle_rows of them, and lanes l.  Tap k of row i takes part only if
+ * 0 <= start + i*stride + k*dilation < limit.  The tile has room for tile_rows steps of vector_lanes sequences, which is
+ * more than twice what bundle_rows rows need. */
+typedef struct dw_bundle {
+    const void *x, *w, *init; /* whole vectors; init NULL: zeros */
+    void *y, *tile;
+    const ptrdiff_t *x_at, *y_at;
+    ptrdiff_t lanes, taps, rows, stride, dilation, tile_rows;
+    int64_t start, limit;
+} dw_bundle;
+
 /* An elementwise function over a block of rows; source and destination may be the same. */
 typedef struct dw_activate {
     const void *source;
@@ -200,6 +215,8 @@ typedef struct dw_kernels {
     /* Rows of w cut in columns as conv_rows takes them: row k of column c at tile + (c*rows + k) vectors */
     void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
                           ptrdiff_t head);
+    ptrdiff_t bundle_rows; /* of a block of conv_bundle, a multiple of vector_lanes */
+    void (*conv_bundle)(const dw_bundle *job); /* NULL where vectors are too narrow for it to pay */
     void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */
     void (*conv_line_streams)(const dw_line_streams *job); /* NULL where there are no masks */
     /* The tile becomes the spectrum of its sequences, divided by `points`. */

@@ -16,6 +16,7 @@ enum { LANES_F32 = 8, LANES_F64 = 4 };
 #endif
 #define DW_REGISTERS 16
 #define DW_MASKED_TAILS 1
+#define DW_HAS_BUNDLES 1 /* a row of sequences is as wide as a transpose of them is worth */
 #define DW_STREAM_FENCE() _mm_sfence()
 typedef __m256 vec_f32;
 typedef __m256d vec_f64;

@@ -17,6 +17,7 @@ enum { LANES_F32 = 16, LANES_F64 = 8 };
 #define DW_REGISTERS 32
 #define DW_MASKED_TAILS 1 /* a part of a vector loads as fast as a whole one */
 #define DW_STREAM_FENCE() _mm_sfence()
+#define DW_HAS_BUNDLES 1
 #define DW_HAS_SHIFTS 1 /* shift_of, shifted, window, load_where, fma_where */
 typedef __m512 vec_f32;
 typedef __m512d vec_f64;
