@@ -83,6 +83,16 @@ def backward_weight(
     dbias: np.ndarray | None,
     threads: int,
 ) -> None: ...
+def backward(
+    plan: Plan,
+    x: np.ndarray,
+    kernel: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray | None,
+    dkernel: np.ndarray | None,
+    dbias: np.ndarray | None,
+    threads: int,
+) -> None: ...
 def backward_activated(
     plan: Plan,
     kind: int,

@@ -22,6 +22,14 @@ def backward_weight(Plan plan not None, x, dy, dkernel, dbias, int threads):
         execute_backward_weight[double](plan, x, dy, dkernel, dbias, threads)
 
 
+def backward(Plan plan not None, x, kernel, dy, dx, dkernel, dbias, int threads):
+    """Writes all gradients, each unless None: what `backward_input` and `backward_weight` do, but reading dy once."""
+    if plan.problem.dtype == c.DWCONV_F32:
+        execute_backward[float](plan, x, kernel, dy, dx, dkernel, dbias, threads)
+    else:
+        execute_backward[double](plan, x, kernel, dy, dx, dkernel, dbias, threads)
+
+
 def backward_activated(Plan plan not None, int kind, x, kernel, bias, dy, dx, dkernel, dbias, int threads):
     """Writes the gradients of a convolution with an activation, each unless None, given dy, that of the activated output.
 
@@ -101,6 +109,27 @@ cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:,
             status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
     else:
         status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
+    return finish(scratch, status)
+
+
+cdef int execute_backward(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, const real[:, :, :] dy,
+                          real[:, :, :] dx, real[:, :, ::1] dw, real[::1] dbias, int threads) except -1:
+    cdef const real *x_data = plane(x, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    cdef const real *dy_data = plane(dy, plan.y_shape, plan.problem.y_batch_stride, plan.problem.y_row_stride)
+    cdef const real *w_data = weights(plan, w)
+    cdef real *dx_data = NULL
+    if dx is not None:
+        dx_data = <real *>plane(dx, plan.x_shape, plan.problem.x_batch_stride, plan.problem.x_row_stride)
+    cdef real *dw_data = <real *>weights(plan, dw) if dw is not None else NULL
+    cdef real *dbias_data = <real *>one_per_output(plan, dbias) if dbias is not None else NULL
+    cdef dwconv_exec exec
+    cdef workspace *scratch = prepare(&exec, c.dwconv_backward_workspace_size(&plan.plan, threads), threads)
+    cdef dwconv_status status
+    if plan.release_gil:
+        with nogil:
+            status = c.dwconv_backward(&plan.plan, x_data, w_data, dy_data, dx_data, dw_data, dbias_data, &exec)
+    else:
+        status = c.dwconv_backward(&plan.plan, x_data, w_data, dy_data, dx_data, dw_data, dbias_data, &exec)
     return finish(scratch, status)
 
 

@@ -89,6 +89,9 @@ cdef extern from "dwconv.h" nogil:
     size_t dwconv_backward_weight_workspace_size(const dwconv_plan *plan, int max_threads)
     dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const void *x, const void *dy, void *dw,
                                          void *dbias, const dwconv_exec *exec)
+    size_t dwconv_backward_workspace_size(const dwconv_plan *plan, int max_threads)
+    dwconv_status dwconv_backward(const dwconv_plan *plan, const void *x, const void *w, const void *dy, void *dx,
+                                  void *dw, void *dbias, const dwconv_exec *exec)
     dwconv_status dwconv_activation_backward(const dwconv_activation *activation, int32_t dtype, int64_t count,
                                              const void *z, const void *dy, void *dz, const char *isa,
                                              const dwconv_exec *exec)

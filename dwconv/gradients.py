@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 
 from dwconv import activation_gradients, activations
-from dwconv._core import Plan, backward_activated, backward_input, backward_weight
+from dwconv._core import Plan, backward, backward_activated, backward_input, backward_weight
 from dwconv.arrays import (
     FLOAT64,
     as_array,
@@ -245,6 +245,9 @@ def _described(value) -> str:
 
 def _execute(plan_dx, plan_dkernel, x, kernel, dy, results, threads) -> Gradients:
     dx, dkernel, dbias = results
+    if plan_dx is plan_dkernel:
+        backward(plan_dx, x, kernel, dy, dx, dkernel, dbias, threads)
+        return results
     if dx is not None:
         backward_input(plan_dx, dy, kernel, dx, threads)
     if dkernel is not None or dbias is not None:

@@ -59,6 +59,27 @@ static dw_plan derive(const dw_plan *plan, phase f)
     return derived;
 }
 
+/* The call that computes phase k0, whose plan is `derived`. */
+static dw_call call_of(const dw_plan *plan, const dw_plan *derived, phase f, int64_t k0, const void *dy, const void *w,
+                       void *dx)
+{
+    const int64_t tap_step = f.taps > 1 ? tap_step_of(&plan->problem) : 0, last_tap = k0 + (f.taps - 1) * tap_step;
+    return (dw_call){
+        .plan = derived,
+        .x = dy,
+        .w = (const char *)w + last_tap * plan->out_channels * plan->item_bytes,
+        .w_tap = (ptrdiff_t)(-tap_step * plan->out_channels),
+        .y = (char *)dx + f.first_step * plan->x.step * plan->item_bytes,
+    };
+}
+
+dw_call dw_input_gradient(const dw_plan *plan, dw_plan *derived, const void *dy, const void *w, void *dx)
+{
+    const phase f = phase_of(&plan->problem, 0);
+    *derived = derive(plan, f);
+    return call_of(plan, derived, f, 0, dy, w, dx);
+}
+
 /* Threads of the phase with most work. */
 static int most_threads(const dw_plan *plan, int max_threads)
 {
@@ -114,14 +135,7 @@ dwconv_status dwconv_backward_input(const dwconv_plan *opaque, const void *dy, c
         if (f.steps == 0)
             continue;
         const dw_plan derived = derive(plan, f);
-        const int64_t tap_step = f.taps > 1 ? tap_step_of(p) : 0, last_tap = k0 + (f.taps - 1) * tap_step;
-        dw_call call = {
-            .plan = &derived,
-            .x = dy,
-            .w = (const char *)w + last_tap * plan->out_channels * plan->item_bytes,
-            .w_tap = (ptrdiff_t)(-tap_step * plan->out_channels),
-            .y = (char *)dx + f.first_step * plan->x.step * plan->item_bytes,
-        };
+        dw_call call = call_of(plan, &derived, f, k0, dy, w, dx);
         dw_execute(&call, exec);
     }
     return DWCONV_OK;

@@ -41,6 +41,7 @@ typedef struct dw_gradient_call {
     char *workspace, *span_sums; /* span_sums: [spans][K+1][out_channels] */
     int64_t taps;                /* K, or 0 if only the bias is wanted */
     const dw_activated *activated; /* or NULL: dy is the gradient of the convolution itself */
+    const dw_call *input; /* lines: the convolution of dy that gives dx and is done on the way, or NULL */
     dw_gradient_cuts cuts;
     size_t worker_bytes;
 } dw_gradient_call;

@@ -15,6 +15,24 @@ bool dw_gradient_takes_lines(const dw_plan *plan)
            && p->kernel_size <= DW_FLAT_TAPS && p->out_steps >= DW_GRADIENT_LINE_STEPS;
 }
 
+/* The rows of dx whose last tap lies in the chunk from `step` on, of some lines; those of no tap are the first or last. */
+static void convolve_back(const dw_gradient_call *call, int64_t b, int64_t channel, int64_t step)
+{
+    const dwconv_problem *p = &call->plan->problem;
+    const dw_call *input = call->input;
+    const dw_region *region = &input->plan->regions[0];
+    const int64_t end = step + call->cuts.chunk_steps;
+    const dw_part part = {
+        .across = b * region->panels + channel / region->panel_lanes,
+        .first_row = step == 0 ? 0 : dw_clamp(step - p->pad_left, 0, p->in_steps),
+        .last_row = end >= p->out_steps ? p->in_steps : dw_clamp(end - p->pad_left, 0, p->in_steps),
+    };
+    if (region->way == DW_FLAT)
+        dw_flat_task(input, region, part, NULL);
+    else
+        dw_lines_task(input, region, part, NULL);
+}
+
 void dw_gradient_sum_lines(const dw_gradient_call *call, int64_t unit, int64_t channel, int64_t channels, char *chains,
                            char *sums)
 {
@@ -24,18 +42,24 @@ void dw_gradient_sum_lines(const dw_gradient_call *call, int64_t unit, int64_t c
     const int64_t groups = dw_ceil_div(p->batch, c->line_items), item = plan->item_bytes;
     const int64_t step = unit / groups * c->chunk_steps, first = unit % groups * c->line_items;
     const ptrdiff_t rows = (ptrdiff_t)call->taps + 1;
+    const ptrdiff_t together = (ptrdiff_t)(call->input ? call->input->plan->regions[0].panel_lanes : channels);
     memset(chains, 0, (size_t)(channels * rows * DW_ALIGN));
-    for (int64_t b = first; b < dw_min(first + c->line_items, p->batch); b++) {
-        const dw_correlate_lines job = {
-            .x = call->x, .x_tap = (ptrdiff_t)p->dilation, .x_line = plan->x.channel,
-            .x_at = (size_t)b * (size_t)plan->x.batch + (size_t)channel * (size_t)plan->x.channel
-                    + (size_t)(step - p->pad_left),
-            .y = call->dy + (b * plan->y.batch + channel * plan->y.channel + step) * item, .y_line = plan->y.channel,
-            .sums = chains, .taps = rows - 1, .lines = (ptrdiff_t)channels,
-            .steps = (ptrdiff_t)dw_min(c->chunk_steps, p->out_steps - step),
-            .start = step - p->pad_left, .limit = p->in_steps,
-        };
-        plan->kernels->correlate_lines(&job);
-    }
+    for (int64_t b = first; b < dw_min(first + c->line_items, p->batch); b++)
+        for (int64_t line = 0; line < channels; line += together) {
+            const int64_t o = channel + line;
+            const dw_correlate_lines job = {
+                .x = call->x, .x_tap = (ptrdiff_t)p->dilation, .x_line = plan->x.channel,
+                .x_at = (size_t)b * (size_t)plan->x.batch + (size_t)o * (size_t)plan->x.channel
+                        + (size_t)(step - p->pad_left),
+                .y = call->dy + (b * plan->y.batch + o * plan->y.channel + step) * item, .y_line = plan->y.channel,
+                .sums = chains + line * rows * DW_ALIGN, .taps = rows - 1,
+                .lines = (ptrdiff_t)dw_min(together, channels - line),
+                .steps = (ptrdiff_t)dw_min(c->chunk_steps, p->out_steps - step),
+                .start = step - p->pad_left, .limit = p->in_steps,
+            };
+            plan->kernels->correlate_lines(&job);
+            if (call->input)
+                convolve_back(call, b, o, step);
+        }
     plan->kernels->add_chains(chains, rows, (ptrdiff_t)channels, sums, c->tile_row);
 }

@@ -282,5 +282,7 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
                           (ptrdiff_t)t.taps, t.channels);
     if (t.bias)
         dw_gradient_store(call, bias_sum, t.channels, dbias + t.channel * t.item, 1, t.channels);
+    if (call->input && dw_output_is_large(call->input->plan))
+        plan->kernels->fence();
     dw_fp_state_set(state);
 }

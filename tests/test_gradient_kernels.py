@@ -95,6 +95,21 @@ def check_guarded(case, isa, rng, exponents):
         assert_bits(case, g, e, f"{line} {name}")
     if case.dtype == "float32":
         check_bounds(case, line, got, x, kernel, dy)
+    once = [guarded.array for guarded in (dx, dkernel, dbias)]
+    want = [array.copy() for array in once]
+    for array in once:
+        array[...] = 1
+    once[2] = once[2].reshape(outputs)
+    arrays = x_guarded, kernel_guarded, dy_guarded
+    _core.backward(plan, *arrays, *once, threads)
+    for guarded, w, name in zip((dx, dkernel, dbias), want, ("dx", "dkernel", "dbias"), strict=True):
+        assert guarded.gaps_are_untouched(), f"{case} {line}: at once, written outside of an array"
+        assert_bits(case, guarded.array, w, f"{line} {name}, at once")
+    n = int(rng.integers(3))  # two of them
+    once[n] = None
+    _core.backward(plan, *arrays, *once, threads)
+    for guarded, w in zip((dx, dkernel, dbias), want, strict=True):
+        assert_bits(case, guarded.array, w, f"{line}, at once without number {n}")
 
 
 @every_isa
@@ -147,6 +162,8 @@ LINES = [
     Case(51, 3, 4, padding="valid"),
     Case(9000, 3, 2, batch=3, dilation_rate=5, padding="causal"),
     Case(700, 2, 8, batch=70, padding=(9, -2)),
+    Case(300, 2, 3, padding=(9000, 20)),
+    Case(330, 35, 3, batch=3, dilation_rate=8, padding="same"),
     Case(64, 5, 4, dilation_rate=20, batch=2, padding="same"),
     Case(32, 9, 5, dilation_rate=2, padding=(-3, 11)),
     Case(32, 9, 1),

@@ -167,7 +167,20 @@ static void check_isa(const test_case *c, const char *isa, rng *r, int seen[2])
     exec.workspace = arena_place(&memory.workspace, exec.workspace_bytes, (int)rng_between(r, 0, 1));
     status = dwconv_backward_weight(&plan, memory.x.data, memory.y.data, gradients[1].data, gradients[2].data, &exec);
     CHECK(status == DWCONV_OK, "%s: dw: %s", line, dwconv_status_string(status));
+    for (int i = 0; i < 3; i++) {
+        memcpy(in_steps_of[i], gradients[i].data, (size_t)elements[i] * s.item);
+        arena_place(&gradients[i], (size_t)elements[i] * s.item, (int)rng_between(r, 0, 1));
+    }
+    exec.workspace_bytes = dwconv_backward_workspace_size(&plan, exec.max_threads);
+    exec.workspace = arena_place(&memory.workspace, exec.workspace_bytes, (int)rng_between(r, 0, 1));
+    status = dwconv_backward(&plan, memory.x.data, memory.w.data, memory.y.data, gradients[0].data, gradients[1].data,
+                             gradients[2].data, &exec);
+    CHECK(status == DWCONV_OK, "%s: at once: %s", line, dwconv_status_string(status));
+    CHECK(arena_is_intact(&memory.workspace), "%s: at once: wrote outside the workspace", line);
     CHECK(fetestexcept(FE_ALL_EXCEPT) == 0, "%s: floating-point flags raised", line);
+    for (int i = 0; i < 3; i++)
+        CHECK(same_numbers(gradients[i].data, in_steps_of[i], c->problem.dtype, elements[i]),
+              "%s: %s at once has other bits than alone", line, names[i]);
     CHECK(arrays_are_intact(&memory, c) && gaps_are_intact(c, &s), "%s: wrote outside of an array", line);
 
     for (int i = 0; i < 3; i++) {
@@ -262,6 +275,13 @@ static void check_bad_calls(void)
     CHECK(dwconv_backward_weight(&plan, x, NULL, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no dy");
     CHECK(dwconv_backward_weight(&plan, x, x, NULL, NULL, NULL) == DWCONV_OK, "nothing wanted");
     CHECK(dwconv_backward_weight(&plan, x, x, dw, dbias, NULL) == DWCONV_ERROR_WORKSPACE, "no workspace");
+    CHECK(dwconv_backward(NULL, x, w, x, x, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no plan");
+    CHECK(dwconv_backward(&none, x, w, x, x, dw, dbias, NULL) == DWCONV_ERROR_PLAN, "plan of zeros");
+    CHECK(dwconv_backward(&plan, NULL, w, x, x, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no x");
+    CHECK(dwconv_backward(&plan, x, NULL, x, x, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no w");
+    CHECK(dwconv_backward(&plan, x, w, NULL, x, dw, dbias, NULL) == DWCONV_ERROR_NULL, "no dy");
+    CHECK(dwconv_backward(&plan, x, w, x, x, dw, dbias, NULL) == DWCONV_ERROR_WORKSPACE, "no workspace");
+    CHECK(dwconv_backward_workspace_size(NULL, 1) == 0, "size");
     CHECK(dwconv_backward_input_workspace_size(NULL, 1) == 0 && dwconv_backward_weight_workspace_size(NULL, 1) == 0, "size");
 
     dwconv_activation silu = {.kind = DWCONV_SILU}, mish = {.kind = DWCONV_MISH};
