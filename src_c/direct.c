@@ -9,6 +9,7 @@
  * If the rows of x can be read in aligned vectors by beginning with a part of one (`head`), they are.  Where rows are
  * neighbours in memory, that part is not read by itself: lanes begin after it, and the last vector of a row goes on into
  * the part that begins the next one (`wrap`), for which the next row's taps lie just as far on. */
+#include "cpu.h"
 #include "internal.h"
 #include "tiles.h"
 
@@ -42,7 +43,7 @@ static int rows_at_a_time(const band *s, int64_t advance)
 {
     const dw_plan *plan = s->call->plan;
     const int64_t taps = plan->problem.kernel_size, row_bytes = dw_row_bytes(plan, advance);
-    const int64_t lines = dw_cache_lines(row_bytes);
+    const int64_t lines = dw_cache_lines(row_bytes) * ((dw_cpu_features() & DW_CPU_12_WAYS) ? 12 : 8) / 8;
     if (taps > DW_FLAT_TAPS)
         return DW_TALL_ROWS;
     if (taps > 5 || 2 * 8 + taps <= lines)
@@ -150,39 +151,66 @@ static void walk_phases(const band *s)
     }
 }
 
-/* Few dilated taps: rows of all phases in turn, which goes through memory in order.  The steps are cut where a tap
- * enters or leaves the input, so that none has to be checked. */
-static void walk_in_order(const band *s)
+/* Where some taps of a dilated problem are inside the input: so many rows of so many phases from an output step on. */
+static void convolve_inside(const band *s, int64_t step, int64_t rows, int64_t phases, dw_taps taps, int block)
+{
+    const int64_t d = s->call->plan->problem.dilation;
+    const span part = {
+        .step = step, .rows = rows, .phases = phases, .distance = d, .advance = d, .tap = taps.from,
+        .taps = taps.to - taps.from,
+    };
+    while (block > 1 && rows < block)
+        block /= 2;
+    convolve(s, &part, block);
+}
+
+/* Few dilated taps, steps [first, end) cut where a tap enters or leaves the input, so that none has to be checked: some
+ * rows of all phases in turn, which goes through memory in order. */
+static void walk_in_order(const band *s, int64_t first, int64_t end, int block)
 {
     const dwconv_problem *p = &s->call->plan->problem;
-    const int64_t d = p->dilation, first = s->region->first + s->part.first_row * s->region->phases;
-    const int64_t end = dw_min(s->region->first + s->part.last_row * s->region->phases,
-                               s->region->first + s->region->steps);
-    const int most = rows_at_a_time(s, d);
+    const int64_t d = p->dilation;
     for (int64_t step = first, next; step < end; step = next) {
         const dw_taps taps = dw_taps_at(p, step);
-        const int64_t steps = dw_min(taps.until, end) - step;
-        int64_t rows = dw_max(steps / d, 1);
-        int block = most;
-        while (block > 1 && rows < block)
-            block /= 2;
-        rows -= rows % block;
-        const span part = {
-            .step = step, .rows = rows, .phases = dw_min(d, steps), .distance = d, .advance = d, .tap = taps.from,
-            .taps = taps.to - taps.from,
-        };
-        next = step + rows * part.phases;
-        convolve(s, &part, block);
+        const int64_t steps = dw_min(taps.until, end) - step, phases = dw_min(d, steps);
+        next = step + dw_max(steps / d, 1) * phases;
+        for (int64_t rows; step < next; step += rows * phases) {
+            rows = (next - step) / phases;
+            rows = rows < 2 * block ? rows : block;
+            convolve_inside(s, step, rows, phases, taps, block);
+        }
     }
+}
+
+/* The same where input rows would be lost from the cache before the next rows of their phase want them: phase by phase. */
+static void walk_by_phase(const band *s, int64_t first, int64_t end, int block)
+{
+    const dwconv_problem *p = &s->call->plan->problem;
+    const int64_t d = p->dilation;
+    for (int64_t phase = 0; phase < d; phase++)
+        for (int64_t step = first + phase, rows; step < end; step += rows * d) {
+            const dw_taps taps = dw_taps_at(p, step);
+            rows = dw_ceil_div(dw_min(taps.until, end) - step, d);
+            convolve_inside(s, step, rows, 1, taps, block);
+        }
 }
 
 static void walk_band(const band *s)
 {
-    const dwconv_problem *p = &s->call->plan->problem;
-    if (s->region->phases == p->dilation && p->dilation > 1 && p->stride == 1 && p->kernel_size <= DW_DIRECT_TAPS)
-        walk_in_order(s);
-    else
+    const dw_plan *plan = s->call->plan;
+    const dwconv_problem *p = &plan->problem;
+    const dw_region *r = s->region;
+    if (r->phases != p->dilation || p->dilation == 1 || p->stride > 1 || p->kernel_size > DW_DIRECT_TAPS) {
         walk_phases(s);
+        return;
+    }
+    const int64_t first = r->first + s->part.first_row * r->phases;
+    const int64_t end = r->first + dw_min(s->part.last_row * r->phases, r->steps);
+    const int block = rows_at_a_time(s, p->dilation);
+    if (dw_row_bytes(plan, 1) >= DW_PHASE_ROW_BYTES && dw_row_bytes(plan, p->dilation) >= DW_PHASE_BYTES)
+        walk_by_phase(s, first, end, block);
+    else
+        walk_in_order(s, first, end, block);
 }
 
 int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item)

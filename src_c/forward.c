@@ -95,7 +95,8 @@ static void cut(dw_call *call, int i, int threads)
         const int64_t least = in_place ? dw_ceil_div(DW_CHUNK_ROWS, region->phases)
                                        : dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
         const int64_t even = threads / dw_gcd(region->tasks_across, threads);
-        const int64_t most = dw_max(dw_min(rows / least, dw_max(rows * region->phases / DW_SPARE_ROWS, even)), 1);
+        const int64_t spare = dw_min(rows * region->phases / DW_SPARE_ROWS, rows / DW_ROW_BLOCK);
+        const int64_t most = dw_max(dw_min(rows / least, dw_max(spare, even)), 1);
         chunks = dw_clamp(dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, region->tasks_across), 1, most);
         if (chunks > even)
             chunks -= chunks % even;

@@ -66,6 +66,11 @@ enum {
     DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;
                                  * 6 MB: 54 against 55) */
 
+    DW_STORE_AHEAD_BYTES = 128, /* along a row, lines that few taps will write are claimed (Granite Rapids, channels_last: 800
+                                 * steps, 256 channels, K = 3: 24 to 19 us; 2000, 512, 5: 300 to 282; 938, 512, 7: 135 to 130) */
+    DW_PHASE_BYTES = 128 * 1024, /* few taps so far apart, of rows this long, are walked phase by phase (Granite Rapids, 512 */
+    DW_PHASE_ROW_BYTES = 512,   /* channels, 3200 steps, K = 3, dilation 128: 590 to 490 us; dilation 32: 486 either way) */
+
     DW_LINE_AHEAD_BYTES = 2048, /* how far ahead a single sequence is asked for whose results are written past the caches
                                  * (Granite Rapids, 4 taps, 21 MB: 2.1 to 1.6 ms, a half of it by fewer fences; memcpy 1.45) */
 

@@ -48,6 +48,10 @@ SWEEPS = {
         dict(steps=300, channels=c, dilation_rate=d, kernel_size=k, strides=1, multiplier=1)
         for c, d, k in itertools.product((1, 3, 7, 33), (2, 4, 8, 16), (2, 3, 5, 8))
     ],
+    "few taps far apart": [
+        dict(steps=t, channels=c, dilation_rate=d, kernel_size=k, strides=1, multiplier=1, batch=1)
+        for t, c, d, k in ((700, 129, 256, 3), (900, 160, 210, 4), (500, 520, 70, 7), (90, 1030, 32, 2))
+    ],
     "wide": [
         {"channels": c, "steps": t} for c, t in itertools.product((1023, 1024, 1025), (1, 8, 9))
     ],

@@ -324,7 +324,8 @@ static void V(conv_rows)(const dw_rows *job)
     if (kernel || reuse) {
         const ptrdiff_t head = job->head, columns = (job->lanes - head) / LANES;
         dw_rows whole = *job;
-        whole.rows -= job->rows % block;
+        if (job->rows < block || job->rows % block == 1) /* one row by itself is faster */
+            whole.rows -= job->rows % block;
         whole.lanes = columns * LANES;
         whole.head = 0;
         whole.x_at += (size_t)head;

@@ -11,6 +11,9 @@
 #define DW_ASSUME(condition) ((condition) ? (void)0 : __builtin_unreachable())
 #define DW_PREFETCH(address) __builtin_prefetch((const void *)(address), 0, 2) /* into the second-level cache */
 #define DW_PREFETCH_WRITE(address) __builtin_prefetch((const void *)(address), 1, 2)
+#ifndef DW_PREFETCH_STORE /* into the first-level cache, to be written */
+#define DW_PREFETCH_STORE(address) __builtin_prefetch((const void *)(address), 1, 3)
+#endif
 #if defined(__clang__)
 #define DW_UNROLL _Pragma("clang loop unroll(full)")
 #elif !defined(DW_UNROLL)
@@ -22,6 +25,7 @@
 #define DW_OPAQUE(i) ((void)0)
 #define DW_PREFETCH(address) ((void)(address))
 #define DW_PREFETCH_WRITE(address) ((void)(address))
+#define DW_PREFETCH_STORE(address) ((void)(address))
 #define DW_ASSUME(condition) __assume(condition)
 #define DW_UNROLL
 #endif

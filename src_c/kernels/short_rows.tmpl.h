@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The micro-kernel for few taps: their number is known to the compiler, so that a block of rows is one straight line
- * of loads, multiply-adds and stores, at the speed of memory.  Whole vectors, whole blocks and taps inside the input
- * only; conv_rows does the rest.  The order of the additions is that of conv_rows. */
+ * of loads, multiply-adds and stores, at the speed of memory.  Whole vectors, at least a block of rows and taps inside the
+ * input only; conv_rows does the rest.  The order of the additions is that of conv_rows. */
 
 /* R rows of one vector of lanes from element i of x.  SHARED: row r at tap k is input row r + k. */
 DW_INLINE void V(short_column)(const dw_rows *job, size_t i, const T *w, VEC start, T *y, const int R, const int TAPS,
@@ -52,19 +52,28 @@ DW_INLINE void V(short_column)(const dw_rows *job, size_t i, const T *w, VEC sta
             V(store)(y + r * y_row, acc[r]);
 }
 
+/* All rows, of which there are R at least: some twice in the end, which is faster than few at a time. */
 DW_INLINE void V(short_blocks)(const dw_rows *job, const int R, const int TAPS, const int SHARED, const int END)
 {
     const T *const init = job->init;
-    const ptrdiff_t lanes = job->lanes, w_column = job->w_column;
+    const ptrdiff_t lanes = job->lanes, w_column = job->w_column, y_row = job->y_row;
+    const int stream = END == DW_STREAM || (END == DW_ACTIVATED && job->stream);
     for (ptrdiff_t row = 0; row < job->rows; row += R) {
+        row = dw_min(row, job->rows - R);
         size_t i = job->x_at + (size_t)row * job->x_row;
-        T *y = (T *)job->y + row * job->y_row;
+        T *y = (T *)job->y + row * y_row;
         ptrdiff_t left = job->phases;
         do {
             const T *w = job->w;
-            for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column)
+            for (ptrdiff_t lane = 0; lane < lanes; lane += LANES, w += w_column) {
+                if (!stream) {
+                    DW_UNROLL
+                    for (int r = 0; r < R; r++)
+                        DW_PREFETCH_STORE((uintptr_t)(y + lane + r * y_row) + DW_STORE_AHEAD_BYTES);
+                }
                 V(short_column)(job, i + (size_t)lane, w, init ? V(load)(init + lane) : V(zero)(), y + lane, R, TAPS,
                                 SHARED, END);
+            }
             i += job->x_phase;
             y += job->y_phase;
         } while (--left > 0);

@@ -11,6 +11,7 @@
 enum { LANES_F32 = 8, LANES_F64 = 4 };
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_HOLD(v) __asm__("" : "+x"(v))
+#define DW_PREFETCH_STORE(address) __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(address)))
 #else
 #define DW_HOLD(v) ((void)0)
 #endif

@@ -11,6 +11,7 @@
 enum { LANES_F32 = 16, LANES_F64 = 8 };
 #if defined(__GNUC__) || defined(__clang__)
 #define DW_HOLD(v) __asm__("" : "+v"(v))
+#define DW_PREFETCH_STORE(address) __asm__ volatile("prefetchw %0" : : "m"(*(const char *)(address)))
 #else
 #define DW_HOLD(v) ((void)0)
 #endif
