@@ -311,7 +311,7 @@ static int threads_for(const dw_plan *plan, const dw_fft_cut *cut, int max_threa
 {
     const int64_t tiles = dw_fft_group_of(plan, cut, 0).tiles, one = dw_fft_tile_cost(cut);
     const int64_t enough = dw_max(DW_FFT_THREAD_COST / one, 1); /* tiles worth a thread */
-    const int64_t most = dw_min(max_threads, dw_most_threads());
+    const int64_t most = dw_allowed_threads(max_threads);
     const int64_t worth = tiles / enough >= most ? most : cut->groups * tiles / enough;
     const int64_t threads = dw_clamp(worth, 1, dw_max(most, 1));
     *chunks = 1;

@@ -17,7 +17,7 @@ int dw_threads_for(int64_t outputs, int64_t taps, int max_threads)
     const int64_t worth = outputs / dw_max(DW_THREAD_WORK / cost, 1);
     if (max_threads <= 1 || worth < 2)
         return 1;
-    return (int)dw_min(worth, dw_min(max_threads, dw_most_threads()));
+    return (int)dw_min(worth, dw_allowed_threads(max_threads));
 }
 
 static int threads_for(const dw_plan *plan, int max_threads)

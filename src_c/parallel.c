@@ -9,6 +9,8 @@
  *   5. tasks keep their scratch in the caller's workspace, so stack size does not matter to them. */
 #include "parallel.h"
 
+enum { ALWAYS_ALLOWED = 64 };
+
 static void run_serial(dwconv_task task, void *argument, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
@@ -22,10 +24,12 @@ static void run_serial(dwconv_task task, void *argument, int64_t count)
 
 static atomic_flag team_is_busy = ATOMIC_FLAG_INIT;
 
-int dw_most_threads(void)
+int dw_allowed_threads(int wanted)
 {
-    const int processors = omp_get_num_procs();
-    return 2 * processors > 64 ? 2 * processors : 64;
+    if (wanted <= ALWAYS_ALLOWED) /* which spares a call of the system */
+        return wanted;
+    const int most = 2 * omp_get_num_procs();
+    return wanted < most ? wanted : most > ALWAYS_ALLOWED ? most : ALWAYS_ALLOWED;
 }
 
 #if defined(_WIN32)
@@ -152,8 +156,7 @@ static void run_team(dwconv_task task, void *argument, int64_t count, int thread
 
 static void run_built_in(dwconv_task task, void *argument, int64_t count, int max_threads)
 {
-    const int most = dw_most_threads();
-    const int wanted = max_threads < most ? max_threads : most;
+    const int wanted = dw_allowed_threads(max_threads);
     if (wanted <= 1 || dwconv_forked() || omp_in_parallel() || atomic_flag_test_and_set(&team_is_busy)) {
         run_serial(task, argument, count);
         return;
@@ -176,7 +179,7 @@ static void run_built_in(dwconv_task task, void *argument, int64_t count, int ma
     run_serial(task, argument, count);
 }
 
-int dw_most_threads(void) { return 64; }
+int dw_allowed_threads(int wanted) { return wanted < ALWAYS_ALLOWED ? wanted : ALWAYS_ALLOWED; }
 int dwconv_has_openmp(void) { return 0; }
 int dwconv_forked(void) { return 0; }
 

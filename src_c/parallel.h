@@ -7,7 +7,7 @@
 /* Calls task(argument, i, worker) for every i in [0, count) through the runner (NULL: the built-in one). */
 void dw_run(const dwconv_runner *runner, dwconv_task task, void *argument, int64_t count, int max_threads);
 
-/* The largest team of the built-in runner, whatever is asked for. */
-int dw_most_threads(void);
+/* The team of the built-in runner if so many threads are asked for: all of them, but not many more than CPUs. */
+int dw_allowed_threads(int wanted);
 
 #endif

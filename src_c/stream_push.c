@@ -16,7 +16,7 @@ static size_t scratch_size(const dw_stream *s, int64_t in_steps, bool transposed
 {
     if (s->lanes && !transposed && in_steps / s->problem.stride + 1 < DW_STREAM_LONG)
         return 0;
-    return (size_t)dw_clamp(max_threads, 1, dw_most_threads()) * DW_WORKSPACE_BYTES + DW_ALIGN;
+    return (size_t)dw_max(dw_allowed_threads(max_threads), 1) * DW_WORKSPACE_BYTES + DW_ALIGN;
 }
 
 size_t dwconv_stream_workspace_size(const dwconv_stream *stream, int64_t in_steps, int max_threads)

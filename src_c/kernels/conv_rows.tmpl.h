@@ -286,17 +286,21 @@ static ptrdiff_t V(tall_reuse)(const dw_rows *job)
 
 static void V(phases)(const dw_rows *job, ptrdiff_t reuse)
 {
-    dw_rows phase = *job;
-    ptrdiff_t left = job->phases;
     const V(inside) exist = V(inside_of)(job, reuse); /* the same for all phases */
-    do {
+    const dw_rows *phase = job;
+    dw_rows next; /* made after the first phase: a copy of a job that has just been written would wait for the writes */
+    for (ptrdiff_t left = job->phases;; phase = &next) {
         if (reuse)
-            V(tall_rows)(&phase, reuse, exist);
+            V(tall_rows)(phase, reuse, exist);
         else
-            V(any_rows)(&phase, 0);
-        phase.x_at += job->x_phase;
-        phase.y = (T *)phase.y + job->y_phase;
-    } while (--left > 0);
+            V(any_rows)(phase, 0);
+        if (--left <= 0)
+            return;
+        if (phase == job)
+            next = *job;
+        next.x_at += job->x_phase;
+        next.y = (T *)next.y + job->y_phase;
+    }
 }
 
 /* Part of a job: rows from `row`, lanes from `lane`, which is where column `column` begins. */
@@ -321,7 +325,9 @@ static void V(conv_rows)(const dw_rows *job)
     ptrdiff_t block = 1;
     void (*const kernel)(const dw_rows *) = V(short_kernel)(job, &block);
     const ptrdiff_t reuse = kernel ? 0 : V(tall_reuse)(job);
-    if (kernel || reuse) {
+    if (reuse && job->head == 0 && job->lanes % LANES == 0)
+        V(phases)(job, reuse);
+    else if (kernel || reuse) {
         const ptrdiff_t head = job->head, columns = (job->lanes - head) / LANES;
         dw_rows whole = *job;
         if (job->rows < block || job->rows % block == 1) /* one row by itself is faster */
