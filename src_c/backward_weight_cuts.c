@@ -69,8 +69,8 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
     const bool few = taps <= DW_DIRECT_TAPS, last = p->layout == DWCONV_CHANNELS_LAST;
     dw_gradient_cuts c = {.side = 1, .groups = 1, .activated = activated};
     c.lines = dw_gradient_takes_lines(plan);
-    c.in_place = last && p->depth_multiplier == 1 && p->channels * plan->item_bytes >= DW_ALIGN
-                 && (few || p->stride == p->dilation); /* many taps share rows, or packing them costs less */
+    c.in_place = last && p->depth_multiplier <= 2 && p->channels * plan->item_bytes >= DW_ALIGN
+                 && (few || p->stride % p->dilation == 0); /* many taps share rows, or packing them costs less */
     const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
                               : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
                               : c.lines ? DW_GRADIENT_LINES_BYTES

@@ -108,19 +108,28 @@ static void add_rows_in_place(const task *t, const lanes *l, int64_t i, int64_t 
     const dwconv_problem *p = &plan->problem;
     const ptrdiff_t row = t->call->cuts.tile_row;
     const int64_t start = l->start + i * p->stride + t->first_tap * p->dilation;
-    const dw_correlate job = {
+    /* taps that far apart are as far apart as neighbouring steps, if there are such */
+    const int64_t meets = p->stride % p->dilation == 0 ? p->stride / p->dilation : 1;
+    const int64_t apart = dw_clamp(t->taps, 1, meets);
+    dw_correlate job = {
         .x = t->call->x,
-        .x_at = (size_t)l->x_at[0] + (size_t)start * (size_t)plan->x.step,
-        .x_tap = (size_t)p->dilation * (size_t)plan->x.step,
+        .x_tap = (size_t)(meets * p->dilation) * (size_t)plan->x.step,
         .x_step = (size_t)p->stride * (size_t)plan->x.step,
         .y = t->call->dy + (l->y_at[0] + (l->step + i) * plan->y.step) * t->item,
         .y_step = plan->y.step,
-        .sums = t->sums, .sums_tap = row, .bias_sums = t->bias ? t->sums + t->taps * row * t->item : NULL,
-        .taps = (ptrdiff_t)t->taps, .steps = (ptrdiff_t)steps, .lanes = t->channels,
-        .clip = leaves_input(p, start, steps, t->taps),
-        .start = start, .stride = p->stride, .dilation = p->dilation, .limit = p->in_steps,
+        .sums_tap = (ptrdiff_t)meets * row,
+        .steps = (ptrdiff_t)steps, .lanes = t->channels / (ptrdiff_t)p->depth_multiplier,
+        .clip = leaves_input(p, start, steps, t->taps), .pairs = p->depth_multiplier == 2,
+        .stride = p->stride, .dilation = meets * p->dilation, .limit = p->in_steps,
     };
-    t->kernels->correlate(&job);
+    for (int64_t n = 0; n < apart; n++) {
+        job.start = start + n * p->dilation;
+        job.x_at = (size_t)l->x_at[0] + (size_t)job.start * (size_t)plan->x.step;
+        job.sums = t->sums + n * row * t->item;
+        job.bias_sums = t->bias && n == 0 ? t->sums + t->taps * row * t->item : NULL;
+        job.taps = t->taps > 0 ? (ptrdiff_t)((t->taps - n - 1) / apart + 1) : 0;
+        t->kernels->correlate(&job);
+    }
 }
 
 /* The products of `steps` steps from number i of the units with `taps` taps from k are added to the sums. */

@@ -81,7 +81,7 @@ enum {
 
     /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
-    DW_GRADIENT_PANEL_BYTES = 256, /* channels_last (64 channels, multiplier 2, stride 2, K = 15, batch 8, 251 steps: 0.197 to
+    DW_GRADIENT_PANEL_BYTES = 256, /* channels_last, packed (64 channels, multiplier 2, stride 2, K = 15, batch 8, 251 steps: 0.197 to
                                  * 0.165 ms, with 64 bytes 0.27; 24 channels: 0.053 to 0.043) */
     DW_GRADIENT_MEDIUM_BYTES = 128, /* channels_first with few taps and a stride (256 channels, K = 5: 0.32 ms, 0.37 with 256) */
     DW_GRADIENT_LINE_STEPS = 32, /* channels_first with few taps: from here on lanes are steps; decides the order of sums */

@@ -7,27 +7,36 @@
  * multiply-adds.  Seen from one sum, steps arrive in ascending order.  With few taps several vectors of lanes are
  * taken together, because one sum after the other would wait for the one before.
  *
- * R taps, N vectors of lanes (the last n lanes of one, if tail); SHARED: one tap further is one step further. */
+ * R taps, N vectors of lanes (the last n lanes of one, if tail); SHARED: one tap further is one step further; PAIRS: a
+ * vector of x meets two of y, whose neighbouring lanes are drawn apart on the way into registers and put back at the end. */
 
-/* sums[r][n] += x[r + i] * y[i] for i < STEPS; more than one step only if SHARED */
-DW_INLINE void V(correlate_block)(VEC *sums, const T *x, size_t x_row, const T *y, size_t y_row, ptrdiff_t lanes,
-                                  const int R, const int N, const int STEPS, const int tail)
+/* Rows that a block reads, and of those it may be told to leave out all but [lo, hi). */
+typedef struct V(rows) {
+    uintptr_t x, y;
+    V(stride) x_row, y_row;
+    ptrdiff_t lanes, lo, hi;
+} V(rows);
+
+/* sums[r][n] += x[r + i] * y[i] for i < STEPS; more than one step only if SHARED; with CHECK only for the x inside. */
+DW_INLINE void V(correlate_block)(VEC *sums, const V(rows) *rows, const int R, const int N, const int STEPS,
+                                  const int CHECK, const int tail)
 {
     DW_UNROLL
     for (int n = 0; n < N; n++) {
         VEC gradient[8];
-        size_t at = (size_t)(n * LANES); /* one offset that grows, as in conv_rows */
+        uintptr_t at = rows->y + (uintptr_t)(n * LANES) * sizeof(T);
         DW_UNROLL
-        for (int i = 0; i < STEPS; i++, at += y_row) {
-            DW_OPAQUE(at);
-            gradient[i] = V(load_part)(y + (ptrdiff_t)at, lanes, tail);
+        for (int i = 0; i < STEPS; i++) {
+            gradient[i] = V(load_part)(V(row_at)(&at, rows->y_row, i), rows->lanes, tail);
             DW_HOLD(gradient[i]);
         }
-        at = (size_t)(n * LANES);
+        at = rows->x + (uintptr_t)(n * LANES) * sizeof(T);
         DW_UNROLL
-        for (int row = 0; row < R + STEPS - 1; row++, at += x_row) {
-            DW_OPAQUE(at);
-            VEC value = V(load_part)(x + (ptrdiff_t)at, lanes, tail);
+        for (int row = 0; row < R + STEPS - 1; row++) {
+            const T *const x = V(row_at)(&at, rows->x_row, row);
+            if (CHECK && (row < rows->lo || row >= rows->hi))
+                continue;
+            VEC value = V(load_part)(x, rows->lanes, tail);
             DW_HOLD(value);
             DW_UNROLL
             for (int i = 0; i < STEPS; i++)
@@ -37,179 +46,292 @@ DW_INLINE void V(correlate_block)(VEC *sums, const T *x, size_t x_row, const T *
     }
 }
 
-/* Steps [from, to) of some taps. */
-typedef struct V(steps) {
-    ptrdiff_t from, to;
-} V(steps);
-
-/* R taps from `tap`, lanes from `lane`; all of the steps are inside the input. */
-DW_INLINE void V(correlate_inside)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, V(steps) steps, const int R,
-                                   const int N, const int SHARED, const int tail)
+/* Two vectors of neighbouring lanes, of which the first 2n exist if tail, as two for every lane: first ones, second ones. */
+DW_INLINE void V(load_pairs)(VEC *first, VEC *second, const T *p, ptrdiff_t n, const int tail)
 {
-    const size_t x_step = job->x_step, x_row = SHARED ? x_step : job->x_tap;
-    const ptrdiff_t y_step = job->y_step, sums_tap = job->sums_tap, lanes = job->lanes - lane;
-    const T *x = (const T *)job->x
-                 + (ptrdiff_t)(job->x_at + (size_t)tap * job->x_tap + (size_t)steps.from * x_step + (size_t)lane);
-    const T *y = (const T *)job->y + steps.from * y_step + lane;
-    T *target = (T *)job->sums + tap * sums_tap + lane;
+    VEC low, high = V(zero)();
+    if (!tail || 2 * n >= LANES)
+        low = V(load)(p);
+    else
+        low = V(load_tail)(p, 2 * n);
+    if (!tail)
+        high = V(load)(p + LANES);
+    else if (2 * n > LANES)
+        high = V(load_tail)(p + LANES, 2 * n - LANES);
+    *first = V(even)(low, high);
+    *second = V(odd)(low, high);
+}
+
+DW_INLINE void V(store_pairs)(T *p, VEC first, VEC second, ptrdiff_t n, const int tail)
+{
+    const VEC low = V(woven_low)(first, second), high = V(woven_high)(first, second);
+    if (!tail || 2 * n >= LANES)
+        V(store)(p, low);
+    else
+        V(store_tail)(p, low, 2 * n);
+    if (!tail)
+        V(store)(p + LANES, high);
+    else if (2 * n > LANES)
+        V(store_tail)(p + LANES, high, 2 * n - LANES);
+}
+
+/* The same for pairs: the sums of r are those with the first and the second lanes of y. */
+DW_INLINE void V(correlate_pairs)(VEC *sums, const V(rows) *rows, const int R, const int STEPS, const int CHECK,
+                                  const int tail)
+{
+    VEC first[4], second[4];
+    uintptr_t at = rows->y;
+    DW_UNROLL
+    for (int i = 0; i < STEPS; i++) {
+        V(load_pairs)(&first[i], &second[i], V(row_at)(&at, rows->y_row, i), rows->lanes, tail);
+        DW_HOLD(first[i]);
+        DW_HOLD(second[i]);
+    }
+    at = rows->x;
+    DW_UNROLL
+    for (int row = 0; row < R + STEPS - 1; row++) {
+        const T *const x = V(row_at)(&at, rows->x_row, row);
+        if (CHECK && (row < rows->lo || row >= rows->hi))
+            continue;
+        VEC value = V(load_part)(x, rows->lanes, tail);
+        DW_HOLD(value);
+        DW_UNROLL
+        for (int i = 0; i < STEPS; i++)
+            if (row >= i && row - i < R) {
+                const int r = row - i;
+                sums[2 * r] = V(fma)(value, first[i], sums[2 * r]);
+                sums[2 * r + 1] = V(fma)(value, second[i], sums[2 * r + 1]);
+            }
+    }
+}
+
+/* Some steps of a job, taps and lanes from one on. */
+typedef struct V(piece) {
+    ptrdiff_t tap, lane, from, to;
+} V(piece);
+
+/* One block after the other.  EDGE: the input may end. */
+DW_INLINE void V(correlate_steps)(const dw_correlate *job, const V(piece) *p, const int R, const int N, const int SHARED,
+                                  const int PAIRS, const int EDGE, const int tail)
+{
+    const size_t x_step = job->x_step;
+    const ptrdiff_t sums_tap = job->sums_tap;
+    const size_t x_at = job->x_at + (size_t)p->tap * job->x_tap + (size_t)p->from * x_step + (size_t)p->lane;
+    const ptrdiff_t y_lane = PAIRS ? 2 * p->lane : p->lane, y_at = p->from * job->y_step + y_lane;
+    const uintptr_t x_bytes = x_step * sizeof(T), y_bytes = (uintptr_t)job->y_step * sizeof(T);
+    V(rows) rows = {
+        .x = (uintptr_t)job->x + x_at * sizeof(T), .y = (uintptr_t)job->y + (uintptr_t)y_at * sizeof(T),
+        .x_row = V(stride_of)(SHARED ? x_step : job->x_tap), .y_row = V(stride_of)((size_t)job->y_step),
+        .lanes = job->lanes - p->lane,
+    };
+
+    int64_t start = job->start + p->tap * job->dilation + p->from * job->stride;
+    T *const target = (T *)job->sums + p->tap * sums_tap + y_lane;
     VEC sums[16];
     DW_UNROLL
     for (int r = 0; r < R; r++) {
+        if (PAIRS)
+            V(load_pairs)(&sums[2 * r], &sums[2 * r + 1], target + r * sums_tap, rows.lanes, tail);
         DW_UNROLL
-        for (int n = 0; n < N; n++)
-            sums[r * N + n] = V(load)(target + r * sums_tap + n * LANES);
+        for (int n = 0; n < N && !PAIRS; n++)
+            sums[r * N + n] = V(load_part)(target + r * sums_tap + n * LANES, rows.lanes, tail);
     }
-    ptrdiff_t left = steps.to - steps.from;
-    for (; SHARED && R > 8 && left >= 8; left -= 8, x += 8 * (ptrdiff_t)x_step, y += 8 * y_step)
-        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 8, tail);
-    for (; SHARED && left >= 4; left -= 4, x += 4 * (ptrdiff_t)x_step, y += 4 * y_step)
-        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 4, tail);
-    for (; left > 0; left--, x += (ptrdiff_t)x_step, y += y_step)
-        V(correlate_block)(sums, x, x_row, y, (size_t)y_step, lanes, R, N, 1, tail);
+    ptrdiff_t left = p->to - p->from;
+#define DW_STEPS(STEPS)                                                                                             \
+    for (; left >= STEPS; left -= STEPS, rows.x += STEPS * x_bytes, rows.y += STEPS * y_bytes) {                    \
+        if (EDGE) {                                                                                                 \
+            rows.lo = (ptrdiff_t)dw_ceil_div(-start, job->dilation);                                                \
+            rows.hi = (ptrdiff_t)dw_ceil_div(job->limit - start, job->dilation);                                    \
+            start += STEPS * job->stride;                                                                           \
+        }                                                                                                           \
+        if (PAIRS)                                                                                                  \
+            V(correlate_pairs)(sums, &rows, R, STEPS, EDGE, tail);                                                  \
+        else                                                                                                        \
+            V(correlate_block)(sums, &rows, R, N, STEPS, EDGE, tail);                                               \
+    }
+#if DW_REGISTERS >= 32
+    if (SHARED && R > 4 && !PAIRS && !EDGE && !tail)
+        DW_STEPS(8)
+#endif
+    if (SHARED && (!PAIRS || DW_REGISTERS >= 32))
+        DW_STEPS(4)
+    if (SHARED && PAIRS)
+        DW_STEPS(2)
+    DW_STEPS(1)
+#undef DW_STEPS
     DW_UNROLL
     for (int r = 0; r < R; r++) {
+        if (PAIRS)
+            V(store_pairs)(target + r * sums_tap, sums[2 * r], sums[2 * r + 1], rows.lanes, tail);
+        DW_UNROLL
+        for (int n = 0; n < N && !PAIRS; n++)
+            if (tail)
+                V(store_tail)(target + r * sums_tap, sums[r], rows.lanes);
+            else
+                V(store)(target + r * sums_tap + n * LANES, sums[r * N + n]);
+    }
+}
+
+/* All taps and steps of the lanes that are left, fewer than a vector. */
+DW_INLINE void V(correlate_any)(const dw_correlate *job, V(piece) p, const int SHARED, const int PAIRS)
+{
+    for (; p.tap + 4 <= job->taps; p.tap += 4)
+        V(correlate_steps)(job, &p, 4, 1, SHARED, PAIRS, 1, 1);
+    for (; p.tap < job->taps; p.tap++)
+        V(correlate_steps)(job, &p, 1, 1, SHARED, PAIRS, 1, 1);
+}
+
+static void V(correlate_tail)(const dw_correlate *job, ptrdiff_t lane)
+{
+    const V(piece) all = {0, lane, 0, job->steps};
+    if (job->x_tap == job->x_step && job->pairs)
+        V(correlate_any)(job, all, 1, 1);
+    else if (job->x_tap == job->x_step)
+        V(correlate_any)(job, all, 1, 0);
+    else if (job->pairs)
+        V(correlate_any)(job, all, 0, 1);
+    else
+        V(correlate_any)(job, all, 0, 0);
+}
+
+/* Lanes [p.lane, end), which are whole vectors, of R taps; N vectors at a time. */
+DW_INLINE void V(correlate_lanes)(const dw_correlate *job, V(piece) p, ptrdiff_t end, const int R, const int N,
+                                  const int SHARED, const int PAIRS)
+{
+    for (; p.lane + N * LANES <= end; p.lane += N * LANES)
+        V(correlate_steps)(job, &p, R, N, SHARED, PAIRS, 0, 0);
+    for (; N > 1 && p.lane < end; p.lane += LANES)
+        V(correlate_steps)(job, &p, R, 1, SHARED, PAIRS, 0, 0);
+}
+
+typedef void (*V(correlate_taps))(const dw_correlate *job, V(piece) piece, ptrdiff_t end);
+
+#define DW_CORRELATE(NAME, R, N, SHARED, PAIRS)                                                                     \
+    static void V(correlate_##NAME##_##R)(const dw_correlate *job, V(piece) piece, ptrdiff_t end)                   \
+    {                                                                                                               \
+        V(correlate_lanes)(job, piece, end, R, N, SHARED, PAIRS);                                                   \
+    }
+DW_CORRELATE(shared, 1, 4, 1, 0)
+DW_CORRELATE(shared, 2, 4, 1, 0)
+DW_CORRELATE(shared, 3, 2, 1, 0)
+DW_CORRELATE(shared, 4, 2, 1, 0)
+DW_CORRELATE(shared, 5, 1, 1, 0)
+DW_CORRELATE(shared, 6, 1, 1, 0)
+DW_CORRELATE(shared, 7, 1, 1, 0)
+DW_CORRELATE(shared, 8, 1, 1, 0)
+#if DW_REGISTERS >= 32
+DW_CORRELATE(shared, 9, 1, 1, 0)
+DW_CORRELATE(shared, 10, 1, 1, 0)
+DW_CORRELATE(shared, 11, 1, 1, 0)
+DW_CORRELATE(shared, 12, 1, 1, 0)
+DW_CORRELATE(shared, 13, 1, 1, 0)
+DW_CORRELATE(shared, 14, 1, 1, 0)
+DW_CORRELATE(shared, 15, 1, 1, 0)
+DW_CORRELATE(shared, 16, 1, 1, 0)
+#endif
+DW_CORRELATE(apart, 1, 4, 0, 0)
+DW_CORRELATE(apart, 2, 4, 0, 0)
+DW_CORRELATE(apart, 3, 2, 0, 0)
+DW_CORRELATE(apart, 4, 2, 0, 0)
+DW_CORRELATE(apart, 5, 1, 0, 0)
+DW_CORRELATE(apart, 6, 1, 0, 0)
+DW_CORRELATE(apart, 7, 1, 0, 0)
+DW_CORRELATE(apart, 8, 1, 0, 0)
+DW_CORRELATE(pairs, 1, 1, 1, 1)
+DW_CORRELATE(pairs, 2, 1, 1, 1)
+DW_CORRELATE(pairs, 3, 1, 1, 1)
+DW_CORRELATE(pairs, 4, 1, 1, 1)
+#if DW_REGISTERS >= 32
+DW_CORRELATE(pairs, 5, 1, 1, 1)
+DW_CORRELATE(pairs, 6, 1, 1, 1)
+DW_CORRELATE(pairs, 7, 1, 1, 1)
+DW_CORRELATE(pairs, 8, 1, 1, 1)
+#endif
+#undef DW_CORRELATE
+
+/* Sums of y over the steps, of N vectors of lanes, or of a part of one. */
+DW_INLINE void V(add_columns)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lanes, const int N, const int tail)
+{
+    T *const target = (T *)job->bias_sums + lane;
+    const T *y = (const T *)job->y + lane;
+    VEC sum[8];
+    DW_UNROLL
+    for (int n = 0; n < N; n++)
+        sum[n] = V(load_part)(target + n * LANES, lanes, tail);
+    for (ptrdiff_t i = 0; i < job->steps; i++, y += job->y_step) {
         DW_UNROLL
         for (int n = 0; n < N; n++)
-            V(store)(target + r * sums_tap + n * LANES, sums[r * N + n]);
+            sum[n] = V(add)(sum[n], V(load_part)(y + n * LANES, lanes, tail));
     }
-}
-
-/* Lanes [lane, end), which are whole vectors unless `end` is the last, of R taps; N vectors at a time. */
-DW_INLINE void V(correlate_lanes)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end, V(steps) steps,
-                                  const int R, const int N, const int SHARED)
-{
-    if (steps.from >= steps.to)
-        return;
-    for (; lane + N * LANES <= end; lane += N * LANES)
-        V(correlate_inside)(job, tap, lane, steps, R, N, SHARED, 0);
-    for (; N > 1 && lane + LANES <= end; lane += LANES)
-        V(correlate_inside)(job, tap, lane, steps, R, 1, SHARED, 0);
-    if (lane >= end)
-        return;
-    const int fours = R / 4 * 4; /* fewer lanes than a vector: four taps at a time are enough */
-    for (int r = 0; r < fours; r += 4)
-        V(correlate_inside)(job, tap + r, lane, steps, 4, 1, SHARED, 1);
-    for (int r = fours; r < R; r++)
-        V(correlate_inside)(job, tap + r, lane, steps, 1, 1, SHARED, 1);
-}
-
-typedef void (*V(correlate_taps))(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end, V(steps) steps);
-
-#define DW_CORRELATE(R, N)                                                                                          \
-    static void V(correlate_shared_##R)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end,      \
-                                        V(steps) steps)                                                             \
-    {                                                                                                               \
-        V(correlate_lanes)(job, tap, lane, end, steps, R, N, 1);                                                    \
-    }
-#define DW_CORRELATE_APART(R, N)                                                                                    \
-    static void V(correlate_apart_##R)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end,       \
-                                       V(steps) steps)                                                              \
-    {                                                                                                               \
-        V(correlate_lanes)(job, tap, lane, end, steps, R, N, 0);                                                    \
-    }
-DW_CORRELATE(1, 4)
-DW_CORRELATE(2, 4)
-DW_CORRELATE(3, 2)
-DW_CORRELATE(4, 2)
-DW_CORRELATE(5, 1)
-DW_CORRELATE(6, 1)
-DW_CORRELATE(7, 1)
-DW_CORRELATE(8, 1)
-#if DW_REGISTERS >= 32
-DW_CORRELATE(9, 1)
-DW_CORRELATE(10, 1)
-DW_CORRELATE(11, 1)
-DW_CORRELATE(12, 1)
-DW_CORRELATE(13, 1)
-DW_CORRELATE(14, 1)
-DW_CORRELATE(15, 1)
-DW_CORRELATE(16, 1)
-#endif
-DW_CORRELATE_APART(1, 4)
-DW_CORRELATE_APART(2, 4)
-DW_CORRELATE_APART(3, 2)
-DW_CORRELATE_APART(4, 2)
-DW_CORRELATE_APART(5, 1)
-DW_CORRELATE_APART(6, 1)
-DW_CORRELATE_APART(7, 1)
-DW_CORRELATE_APART(8, 1)
-#undef DW_CORRELATE
-#undef DW_CORRELATE_APART
-
-/* The sum of y over the steps, up to four vectors at a time. */
-static void V(add_steps)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lanes)
-{
-    T *target = (T *)job->bias_sums + lane;
-    const T *y = (const T *)job->y + lane;
-    VEC sum[4];
-    if (lanes >= 4 * LANES) {
-        DW_UNROLL
-        for (int n = 0; n < 4; n++)
-            sum[n] = V(load)(target + n * LANES);
-        for (ptrdiff_t i = 0; i < job->steps; i++, y += job->y_step) {
-            DW_UNROLL
-            for (int n = 0; n < 4; n++)
-                sum[n] = V(add)(sum[n], V(load)(y + n * LANES));
-        }
-        DW_UNROLL
-        for (int n = 0; n < 4; n++)
+    DW_UNROLL
+    for (int n = 0; n < N; n++)
+        if (tail)
+            V(store_tail)(target, sum[n], lanes);
+        else
             V(store)(target + n * LANES, sum[n]);
-        return;
-    }
-    for (; lanes > 0; lanes -= LANES, target += LANES, y += LANES) {
-        sum[0] = V(load)(target);
-        for (ptrdiff_t i = 0; i < job->steps; i++)
-            sum[0] = V(add)(sum[0], V(load_part)(y + i * job->y_step, lanes, lanes < LANES));
-        V(store)(target, sum[0]);
-    }
 }
 
-/* The steps that some taps have in common. */
-static V(steps) V(common_steps)(const V(steps) *own, ptrdiff_t taps)
+/* As many at a time as wait for each other's last addition. */
+static void V(add_steps)(const dw_correlate *job, ptrdiff_t lanes)
 {
-    V(steps) all = own[0];
-    for (ptrdiff_t k = 1; k < taps; k++) {
-        all.from = own[k].from > all.from ? own[k].from : all.from;
-        all.to = own[k].to < all.to ? own[k].to : all.to;
-    }
-    all.to = all.to > all.from ? all.to : all.from;
-    return all;
+    ptrdiff_t lane = 0;
+    for (; lane + 8 * LANES <= lanes; lane += 8 * LANES)
+        V(add_columns)(job, lane, lanes - lane, 8, 0);
+    for (; lane + 4 * LANES <= lanes; lane += 4 * LANES)
+        V(add_columns)(job, lane, lanes - lane, 4, 0);
+    for (; lane + LANES <= lanes; lane += LANES)
+        V(add_columns)(job, lane, lanes - lane, 1, 0);
+    if (lane < lanes)
+        V(add_columns)(job, lane, lanes - lane, 1, 1);
+}
+
+/* Steps [from, to) of one tap, of all whole vectors of lanes below `end`. */
+static DW_NOINLINE void V(correlate_one)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t end, ptrdiff_t from, ptrdiff_t to)
+{
+    const V(piece) p = {tap, 0, from, to};
+    if (from >= to)
+        return;
+    if (job->pairs)
+        V(correlate_lanes)(job, p, end, 1, 1, 0, 1);
+    else
+        V(correlate_lanes)(job, p, end, 1, 4, 0, 0);
 }
 
 /* Some taps over all lanes, those in registers at the same time one after the other for each vector of lanes, so that
  * its rows are read once.  Where the input ends, not all taps have the same steps; the others are done one by one. */
 static void V(correlate_all)(const dw_correlate *job, const V(correlate_taps) *kernels, ptrdiff_t most)
 {
-    enum { MOST_GROUPS = (DW_GRADIENT_TAPS + 7) / 8 };
-    V(steps) own[DW_GRADIENT_TAPS], common[MOST_GROUPS];
-    const ptrdiff_t groups = (job->taps + most - 1) / most;
-    for (ptrdiff_t k = 0; k < job->taps; k++) {
-        int64_t from = 0, to = job->steps;
-        if (job->clip)
-            dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &from, &to);
-        own[k] = (V(steps)){(ptrdiff_t)from, (ptrdiff_t)to};
-    }
+    enum { MOST_GROUPS = (DW_GRADIENT_TAPS + 3) / 4 };
+    V(piece) group[MOST_GROUPS];
+    const ptrdiff_t groups = (job->taps + most - 1) / most, whole = job->lanes - job->lanes % LANES;
     for (ptrdiff_t g = 0; g < groups; g++) {
         const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
-        common[g] = V(common_steps)(own + tap, end - tap);
+        int64_t from = 0, to = job->steps, own_from = 0, own_to = job->steps;
+        if (job->clip)
+            dw_interior(job->start + tap * job->dilation, job->stride, (end - 1 - tap) * job->dilation, job->limit,
+                        job->steps, &from, &to);
+        group[g] = (V(piece)){tap, 0, (ptrdiff_t)from, (ptrdiff_t)to};
         for (ptrdiff_t k = tap; job->clip && k < end; k++) {
-            const V(steps) before = {own[k].from, own[k].to < common[g].from ? own[k].to : common[g].from};
-            V(correlate_apart_1)(job, k, 0, job->lanes, before);
+            dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &own_from, &own_to);
+            V(correlate_one)(job, k, whole, (ptrdiff_t)own_from, (ptrdiff_t)dw_min(own_to, from));
         }
     }
-    const ptrdiff_t width = groups == 1 ? job->lanes : LANES;
-    for (ptrdiff_t lane = 0; lane < job->lanes; lane += width)
+    const ptrdiff_t width = groups == 1 ? whole : LANES;
+    for (ptrdiff_t lane = 0; lane < whole; lane += width)
         for (ptrdiff_t g = 0; g < groups; g++) {
-            const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
-            kernels[end - tap - 1](job, tap, lane, dw_min(lane + width, job->lanes), common[g]);
+            V(piece) p = group[g];
+            p.lane = lane;
+            if (p.from < p.to)
+                kernels[(g + 1) * job->taps / groups - p.tap - 1](job, p, lane + width);
         }
-    for (ptrdiff_t g = 0; job->clip && g < groups; g++) {
-        const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
-        for (ptrdiff_t k = tap; k < end; k++) {
-            const V(steps) after = {own[k].from > common[g].to ? own[k].from : common[g].to, own[k].to};
-            V(correlate_apart_1)(job, k, 0, job->lanes, after);
-        }
+    for (ptrdiff_t k = 0, g = 0; job->clip && k < job->taps; k++) {
+        int64_t from, to;
+        g += g + 1 < groups && group[g + 1].tap == k;
+        dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &from, &to);
+        V(correlate_one)(job, k, whole, (ptrdiff_t)dw_max(from, group[g].to), (ptrdiff_t)to);
     }
+    if (whole < job->lanes)
+        V(correlate_tail)(job, whole);
 }
 
 static void V(correlate)(const dw_correlate *job)
@@ -226,9 +348,18 @@ static void V(correlate)(const dw_correlate *job)
         V(correlate_apart_1), V(correlate_apart_2), V(correlate_apart_3), V(correlate_apart_4),
         V(correlate_apart_5), V(correlate_apart_6), V(correlate_apart_7), V(correlate_apart_8),
     };
-    for (ptrdiff_t lane = 0; job->bias_sums && lane < job->lanes; lane += 4 * LANES)
-        V(add_steps)(job, lane, job->lanes - lane);
-    if (job->taps > 0 && job->x_tap == job->x_step)
+    static const V(correlate_taps) pairs[] = {
+        V(correlate_pairs_1), V(correlate_pairs_2), V(correlate_pairs_3), V(correlate_pairs_4),
+#if DW_REGISTERS >= 32
+        V(correlate_pairs_5), V(correlate_pairs_6), V(correlate_pairs_7), V(correlate_pairs_8),
+#endif
+    };
+    const int is_shared = job->x_tap == job->x_step;
+    if (job->bias_sums)
+        V(add_steps)(job, job->pairs ? 2 * job->lanes : job->lanes);
+    if (job->taps > 0 && job->pairs)
+        V(correlate_all)(job, pairs, is_shared ? sizeof pairs / sizeof *pairs : 1);
+    else if (job->taps > 0 && is_shared)
         V(correlate_all)(job, shared, sizeof shared / sizeof *shared);
     else if (job->taps > 0)
         V(correlate_all)(job, apart, sizeof apart / sizeof *apart);

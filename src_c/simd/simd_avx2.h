@@ -76,6 +76,24 @@ static inline vec_f32 exponent_f32(vec_f32 y)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(y), 23));
 }
+static inline vec_f32 even_f32(vec_f32 a, vec_f32 b)
+{
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+}
+static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b)
+{
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+}
+static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
 static inline void leave_f32(void) {}
 
 static inline void transpose_f32(vec_f32 *v)
@@ -146,6 +164,16 @@ static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 static inline vec_f64 exponent_f64(vec_f64 y)
 {
     return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(y), 52));
+}
+static inline vec_f64 even_f64(vec_f64 a, vec_f64 b) { return _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8); }
+static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b) { return _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8); }
+static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b)
+{
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b)
+{
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
 }
 static inline void leave_f64(void) {}
 

@@ -79,6 +79,26 @@ static inline vec_f32 exponent_f32(vec_f32 y)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(y), 23));
 }
+static inline vec_f32 even_f32(vec_f32 a, vec_f32 b)
+{
+    const __m512i at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b)
+{
+    const __m512i at = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b)
+{
+    const __m512i at = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return _mm512_permutex2var_ps(a, at, b);
+}
+static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b)
+{
+    const __m512i at = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return _mm512_permutex2var_ps(a, at, b);
+}
 static inline void leave_f32(void) {}
 
 /* Three rounds of exchanges, at distances of 1, 2 (inside 128-bit groups), then the groups themselves twice. */
@@ -162,6 +182,26 @@ static inline vec_f64 copysign_f64(vec_f64 a, vec_f64 s)
 static inline vec_f64 exponent_f64(vec_f64 y)
 {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(y), 52));
+}
+static inline vec_f64 even_f64(vec_f64 a, vec_f64 b)
+{
+    const __m512i at = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    return _mm512_permutex2var_pd(a, at, b);
+}
+static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b)
+{
+    const __m512i at = _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15);
+    return _mm512_permutex2var_pd(a, at, b);
+}
+static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b)
+{
+    const __m512i at = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    return _mm512_permutex2var_pd(a, at, b);
+}
+static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b)
+{
+    const __m512i at = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    return _mm512_permutex2var_pd(a, at, b);
 }
 static inline void leave_f64(void) {}
 

@@ -63,6 +63,10 @@ static inline vec_f32 exponent_f32(vec_f32 y)
 {
     return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(y), 23));
 }
+static inline vec_f32 even_f32(vec_f32 a, vec_f32 b) { return vuzp1q_f32(a, b); }
+static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b) { return vuzp2q_f32(a, b); }
+static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b) { return vzip1q_f32(a, b); }
+static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b) { return vzip2q_f32(a, b); }
 static inline void leave_f32(void) {}
 static inline void transpose_f32(vec_f32 *v)
 {
@@ -118,6 +122,10 @@ static inline vec_f64 exponent_f64(vec_f64 y)
 {
     return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(y), 52));
 }
+static inline vec_f64 even_f64(vec_f64 a, vec_f64 b) { return vuzp1q_f64(a, b); }
+static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b) { return vuzp2q_f64(a, b); }
+static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b) { return vzip1q_f64(a, b); }
+static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b) { return vzip2q_f64(a, b); }
 static inline void leave_f64(void) {}
 static inline void transpose_f64(vec_f64 *v)
 {

@@ -20,6 +20,8 @@
  *   fma_where(m, a, b, c)           fma in the lanes of the mask, c in the others
  *   abs(a) copysign(a, s)           bit operations; the magnitude of a with the sign of s
  *   exponent(y)                     the lowest bits of y shifted into its exponent field, zeros below
+ *   even(a, b) odd(a, b)            elements 0, 2, 4, ... or 1, 3, 5, ... of a followed by b, and back:
+ *   woven_low(a, b) woven_high(a, b)  the first LANES, or the others, of a[0], b[0], a[1], b[1], ...
  *   transpose                       LANES vectors of LANES elements, in place
  *   leave                           called before code of another set runs */
 #include <math.h>
@@ -126,6 +128,10 @@ static inline double scalar_fnma_exact_f64(double a, double b, double c)
     LANEWISE(S, abs_##S(vec_##S a), ABS(a.at[i]))                                                                    \
     LANEWISE(S, copysign_##S(vec_##S a, vec_##S s), COPYSIGN(a.at[i], s.at[i]))                                      \
     LANEWISE(S, exponent_##S(vec_##S y), scalar_exponent_##S(y.at[i]))                                               \
+    LANEWISE(S, even_##S(vec_##S a, vec_##S b), i < 2 ? a.at[2 * i] : b.at[2 * i - 4])                               \
+    LANEWISE(S, odd_##S(vec_##S a, vec_##S b), i < 2 ? a.at[2 * i + 1] : b.at[2 * i - 3])                            \
+    LANEWISE(S, woven_low_##S(vec_##S a, vec_##S b), i % 2 ? b.at[i / 2] : a.at[i / 2])                              \
+    LANEWISE(S, woven_high_##S(vec_##S a, vec_##S b), i % 2 ? b.at[2 + i / 2] : a.at[2 + i / 2])                     \
     static inline mask_##S less_##S(vec_##S a, vec_##S b)                                                            \
     {                                                                                                                \
         mask_##S m;                                                                                                  \

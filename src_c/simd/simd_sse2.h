@@ -80,6 +80,10 @@ static inline vec_f32 exponent_f32(vec_f32 y)
 {
     return _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(y), 23));
 }
+static inline vec_f32 even_f32(vec_f32 a, vec_f32 b) { return _mm_shuffle_ps(a, b, 0x88); }
+static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b) { return _mm_shuffle_ps(a, b, 0xdd); }
+static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b) { return _mm_unpacklo_ps(a, b); }
+static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b) { return _mm_unpackhi_ps(a, b); }
 static inline void leave_f32(void) {}
 static inline void transpose_f32(vec_f32 *v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
 
@@ -145,6 +149,10 @@ static inline vec_f64 exponent_f64(vec_f64 y)
 {
     return _mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(y), 52));
 }
+static inline vec_f64 even_f64(vec_f64 a, vec_f64 b) { return _mm_unpacklo_pd(a, b); }
+static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b) { return _mm_unpackhi_pd(a, b); }
+static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b) { return _mm_unpacklo_pd(a, b); }
+static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b) { return _mm_unpackhi_pd(a, b); }
 static inline void leave_f64(void) {}
 static inline void transpose_f64(vec_f64 *v)
 {
