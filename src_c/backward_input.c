@@ -8,7 +8,7 @@
  * stride, which are P = stride / gcd(stride, dilation) apart.  For each of these phases, with n such taps, the kernel
  * read backwards gives an undilated or dilated convolution of stride 1 over dy, which writes every stride-th step of
  * dx.  Its plan is made here for each call; that costs less than a microsecond.  The multiplier becomes a sum over
- * neighbouring lanes (panel.c). */
+ * neighbouring lanes (pairs.c, panel.c). */
 #include "internal.h"
 
 #include <string.h>

@@ -73,6 +73,7 @@ static void run_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(dw_fp_state_default(state));
     switch (region->way) {
     case DW_DIRECT: dw_direct_task(call, region, part, workspace); break;
+    case DW_PAIRS: dw_pairs_task(call, region, part, workspace); break;
     case DW_PANEL: dw_panel_task(call, region, part, workspace); break;
     case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
     case DW_LINES: dw_lines_task(call, region, part, workspace); break;
@@ -88,7 +89,7 @@ static void run_task(void *argument, int64_t index, int worker)
 static void cut(dw_call *call, int i, int threads)
 {
     const dw_region *region = &call->plan->regions[i];
-    const bool in_place = region->way == DW_DIRECT;
+    const bool in_place = region->way == DW_DIRECT || region->way == DW_PAIRS;
     const int64_t rows = rows_of(region);
     int64_t chunks = 1;
     if (threads > 1) {

@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* The five ways to walk over a problem; each file of that name explains one. */
-typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES, DW_BUNDLE } dw_way;
+/* The six ways to walk over a problem; each file of that name explains one. */
+typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES, DW_BUNDLE, DW_PAIRS } dw_way;
 
 /* Where an element is: base + batch*b + step*t + channel*c, in elements. */
 typedef struct dw_strides {
@@ -177,10 +177,11 @@ static inline bool dw_output_is_large(const dw_plan *plan)
     return p->batch * p->out_steps * plan->out_channels * plan->item_bytes > DW_STREAM_BYTES;
 }
 
-/* schedule.c chooses ways and tiles; direct.c, panel.c, flat.c and lines.c run one task each. */
+/* schedule.c chooses ways and tiles; direct.c, pairs.c, panel.c, flat.c and lines.c run one task each. */
 void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+void dw_pairs_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Chooses how to walk over a problem.  Five ways, each in a file of its own:
+ * Chooses how to walk over a problem.  Six ways, each in a file of its own:
  *   direct  rows of channels are read and written in place
+ *   pairs   the same with a depth multiplier of two: lanes are pairs of output channels
  *   panel   lanes (any independent output sequences) are packed side by side in a small tile first
  *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
  *   lines   the same where the ends of a sequence are done by masks: short ones with few taps, some with many
@@ -49,6 +50,14 @@ static void add_flat(dw_plan *plan, int64_t first, int64_t steps)
     r->panel_lanes = by_channel ? few_taps ? DW_LINES_OF_A_TASK : 1 : plan->out_channels;
     r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
     r->tasks_across = plan->problem.batch * r->panels;
+}
+
+/* channels_last, multiplier 2, or its gradient */
+static void add_pairs(dw_plan *plan, int64_t steps)
+{
+    dw_region *r = add_region(plan, DW_PAIRS, 0, steps);
+    r->phases = phases_of(&plan->problem, steps);
+    r->tasks_across = plan->problem.batch;
 }
 
 /* The number of segments, at most `most`, that leaves the smallest part of the last vector empty. */
@@ -228,6 +237,9 @@ void dw_schedule(dw_plan *plan)
     else if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels * 2 > vector
              && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan)))
         add_direct(plan, 0, p->out_steps);
+    else if (last && p->depth_multiplier * plan->lane_sum == 2 && plan->out_channels >= 2 * vector
+             && p->kernel_size <= DW_DIRECT_MOST_TAPS && (few_taps || rows_fit(plan)))
+        add_pairs(plan, p->out_steps);
     else if (side_by_side_fits(plan, interior, false))
         add_between_edges(plan, DW_FLAT, lo, hi);
     else if (!last && p->stride == 1 && few_taps && plan->y.step == 1 && plan->lane_sum == 1

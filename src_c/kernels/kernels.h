@@ -215,6 +215,12 @@ typedef struct dw_kernels {
     /* Rows of w cut in columns as conv_rows takes them: row k of column c at tile + (c*rows + k) vectors */
     void (*split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff_t rows, ptrdiff_t lanes,
                           ptrdiff_t head);
+    /* conv_rows for a depth multiplier of two: lane l stands for channels 2l and 2l + 1 of y and init, and of x as well if
+     * `sums`; then y has one lane for both, which is their sum.  Whole columns of weights come from pack_pairs, a vector for
+     * the first and one for the second of each pair, or, if `sums`, two as they lie: w_tap is 2 vectors, w_column as many
+     * for each tap.  No head, no phases, no stream; rows are checked as if clip were set. */
+    void (*conv_pairs)(const dw_rows *job, int sums);
+    void (*pack_pairs)(const void *w, ptrdiff_t w_tap, void *tile, ptrdiff_t taps, ptrdiff_t lanes, int sums);
     ptrdiff_t bundle_rows; /* of a block of conv_bundle, a multiple of vector_lanes */
     void (*conv_bundle)(const dw_bundle *job); /* NULL where vectors are too narrow for it to pay */
     void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */

@@ -196,3 +196,32 @@ static void V(split_columns)(const void *w, ptrdiff_t w_row, void *tile, ptrdiff
     }
     V(leave)();
 }
+
+/* Two vectors of neighbouring lanes, of which the first 2n exist if tail, as two for every lane: first ones, second ones. */
+DW_INLINE void V(load_pairs)(VEC *first, VEC *second, const T *p, ptrdiff_t n, const int tail)
+{
+    VEC low, high = V(zero)();
+    if (!tail || 2 * n >= LANES)
+        low = V(load)(p);
+    else
+        low = V(load_tail)(p, 2 * n);
+    if (!tail)
+        high = V(load)(p + LANES);
+    else if (2 * n > LANES)
+        high = V(load_tail)(p + LANES, 2 * n - LANES);
+    *first = V(even)(low, high);
+    *second = V(odd)(low, high);
+}
+
+DW_INLINE void V(store_pairs)(T *p, VEC first, VEC second, ptrdiff_t n, const int tail)
+{
+    const VEC low = V(woven_low)(first, second), high = V(woven_high)(first, second);
+    if (!tail || 2 * n >= LANES)
+        V(store)(p, low);
+    else
+        V(store_tail)(p, low, 2 * n);
+    if (!tail)
+        V(store)(p + LANES, high);
+    else if (2 * n > LANES)
+        V(store_tail)(p + LANES, high, 2 * n - LANES);
+}
