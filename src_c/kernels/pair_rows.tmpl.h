@@ -63,7 +63,7 @@ DW_INLINE void V(load_pair)(VEC *value, uintptr_t at, ptrdiff_t n, const int SUM
 DW_INLINE void V(pair_taps)(VEC *acc, uintptr_t x, V(stride) x_tap, const T *w, const int R, const int TAPS, const int REUSE,
                             const int SUMS)
 {
-    VEC weight[2 * DW_PAIR_TAPS];
+    VEC weight[8];
     DW_UNROLL
     for (int k = 0; k < 2 * TAPS; k++)
         weight[k] = V(load)(w + k * LANES);

@@ -50,7 +50,7 @@ DW_INLINE void V(correlate_block)(VEC *sums, const V(rows) *rows, const int R, c
 DW_INLINE void V(correlate_pairs)(VEC *sums, const V(rows) *rows, const int R, const int STEPS, const int CHECK,
                                   const int tail)
 {
-    VEC first[4], second[4];
+    VEC first[8], second[8];
     uintptr_t at = rows->y;
     DW_UNROLL
     for (int i = 0; i < STEPS; i++) {
