@@ -264,7 +264,8 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
     const char *x = call->x + (s.batch_item * plan->x.batch + first) * item;
     const char *y = call->y + (s.batch_item * plan->y.batch + first) * item;
     const int64_t head = dw_min(dw_unaligned_head(x, plan->x.step * item, vector * item, item), last - first);
-    s.stream = dw_output_is_large(plan) && (uintptr_t)(y + head * item) % (uintptr_t)(vector * item) == 0
+    s.stream = dw_output_exceeds(plan, p->kernel_size > DW_FLAT_TAPS ? DW_STREAM_BYTES : DW_CLAIMED_STREAM_BYTES)
+               && (uintptr_t)(y + head * item) % (uintptr_t)(vector * item) == 0
                && plan->y.step % vector == 0 && (s.items == 1 || plan->y.batch % vector == 0);
     const bool wraps = p->stride == 1 && p->dilation == 1 && last - first == plan->x.step && plan->y.step == plan->x.step;
     const int64_t wrap = wraps ? head : 0, end = last + wrap;

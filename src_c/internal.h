@@ -171,10 +171,14 @@ static inline int64_t dw_row_bytes(const dw_plan *plan, int64_t steps)
 }
 
 /* Whether results should be written past the caches, because they would not stay there anyway. */
-static inline bool dw_output_is_large(const dw_plan *plan)
+static inline bool dw_output_exceeds(const dw_plan *plan, int64_t bytes)
 {
     const dwconv_problem *p = &plan->problem;
-    return p->batch * p->out_steps * plan->out_channels * plan->item_bytes > DW_STREAM_BYTES;
+    return p->batch * p->out_steps * plan->out_channels * plan->item_bytes > bytes;
+}
+static inline bool dw_output_is_large(const dw_plan *plan)
+{
+    return dw_output_exceeds(plan, DW_STREAM_BYTES);
 }
 
 /* schedule.c chooses ways and tiles; direct.c, pairs.c, panel.c, flat.c and lines.c run one task each. */

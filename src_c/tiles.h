@@ -66,6 +66,9 @@ enum {
     DW_STREAM_BYTES = 8 << 20,  /* results larger than this are written past the caches (24 MB, K = 4: 35 against 26 GB/s;
                                  * 6 MB: 54 against 55) */
 
+    DW_CLAIMED_STREAM_BYTES = 12 << 20, /* of few taps in place, whose lines are claimed (Granite Rapids, 5120 channels, K = 4,
+                                 * SiLU, past the caches or not, us: 10 MB 940, 855, two threads 475, 440; 14 MB 1257, 1146; 512
+                                 * channels, K = 3: 10 MB 723, 726; 24 MB 1719, 1808; K = 31, whose lines are not: 13 MB 1600, 2400) */
     DW_STORE_AHEAD_BYTES = 128, /* along a row, lines that few taps will write are claimed (Granite Rapids, channels_last: 800
                                  * steps, 256 channels, K = 3: 24 to 19 us; 2000, 512, 5: 300 to 282; 938, 512, 7: 135 to 130) */
     DW_PHASE_BYTES = 128 * 1024, /* few taps so far apart, of rows this long, are walked phase by phase (Granite Rapids, 512 */
