@@ -21,6 +21,7 @@ typedef struct dw_gradient_cuts {
     int64_t x_bytes, y_bytes;           /* and what of the tiles that needs; none in place */
     bool in_place;                      /* no tiles: lanes are channels of the arrays */
     bool activated;                     /* the same, and the tile is of dz */
+    bool bundles;                       /* sequences are transposed by the kernel; the tile is of x */
     bool lines;                         /* no tiles: lanes are steps; sums are chains of every W-th step */
     int64_t line_items;                 /* lines: batch items of a unit */
     bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */

@@ -14,6 +14,10 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
         c->x_bytes = c->panel_lanes * (c->group_taps + 1) * DW_ALIGN;
         return;
     }
+    if (c->bundles) {
+        c->x_bytes = (c->chunk_steps + c->group_taps) * plan->kernels->vector_lanes * plan->item_bytes;
+        return;
+    }
     if (c->activated) {
         c->x_bytes = dw_gradient_activated_bytes(plan, c);
         return;
@@ -71,6 +75,8 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
     c.lines = dw_gradient_takes_lines(plan);
     c.in_place = last && p->depth_multiplier <= 2 && p->channels * plan->item_bytes >= DW_ALIGN
                  && (few || p->stride % p->dilation == 0); /* many taps share rows, or packing them costs less */
+    c.bundles = plan->kernels->correlate_bundle && !last && !few && p->stride == 1 && p->dilation == 1
+                && p->out_steps >= DW_GRADIENT_BUNDLE_STEPS;
     const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
                               : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
                               : c.lines ? DW_GRADIENT_LINES_BYTES

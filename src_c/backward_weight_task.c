@@ -173,12 +173,33 @@ static void add_block(const task *t, const lanes *l, int64_t i, int64_t steps, i
     }
 }
 
+/* All products of the units, a vector of sequences at a time. */
+static void add_bundles(const task *t, const lanes *l)
+{
+    const ptrdiff_t row = t->call->cuts.tile_row, vector = t->kernels->vector_lanes;
+    for (ptrdiff_t lane = 0; lane < l->lanes; lane += vector) {
+        char *sums = t->sums + lane * t->item;
+        const dw_correlate_bundle job = {
+            .x = t->call->x, .y = t->call->dy + l->step * t->item, .tile = t->x_tile, .sums = sums, .sums_tap = row,
+            .bias_sums = t->bias ? sums + t->taps * row * t->item : NULL,
+            .x_at = l->x_at + lane, .y_at = l->y_at + lane,
+            .lanes = (ptrdiff_t)dw_min(vector, l->lanes - lane), .taps = (ptrdiff_t)t->taps, .steps = (ptrdiff_t)l->steps,
+            .start = l->start + t->first_tap, .limit = t->plan->problem.in_steps,
+        };
+        t->kernels->correlate_bundle(&job);
+    }
+}
+
 /* The sums of some units, side by side in the tile `sums`: a row for each tap, the bias behind them. */
 static void sum_units(const task *t, const lanes *l)
 {
     const dw_gradient_cuts *c = &t->call->cuts;
     const ptrdiff_t row_bytes = c->tile_row * t->item;
     memset(t->sums, 0, (size_t)((t->taps + 1) * row_bytes));
+    if (c->bundles) {
+        add_bundles(t, l);
+        return;
+    }
     for (int64_t i = 0; i < l->steps; i += c->block_steps) {
         const int64_t steps = dw_min(c->block_steps, l->steps - i);
         if (c->in_place) {

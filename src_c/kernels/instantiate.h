@@ -58,6 +58,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "bundle.tmpl.h"
+#include "correlate_bundle.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "pair_rows.tmpl.h"
 #include "lines.tmpl.h"
@@ -81,6 +82,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "activation_gradient.tmpl.h"
 #include "lanes.tmpl.h"
 #include "bundle.tmpl.h"
+#include "correlate_bundle.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "pair_rows.tmpl.h"
 #include "lines.tmpl.h"
@@ -94,9 +96,9 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #undef V
 
 #ifdef DW_HAS_BUNDLES
-#define DW_CONV_BUNDLE(S) bundle_rows_##S, conv_bundle_##S
+#define DW_BUNDLES(S) bundle_rows_##S, conv_bundle_##S, correlate_bundle_##S
 #else
-#define DW_CONV_BUNDLE(S) 0, NULL
+#define DW_BUNDLES(S) 0, NULL, NULL
 #endif
 #ifdef DW_HAS_SHIFTS
 #define DW_CONV_LINES(S) conv_lines_##S, conv_line_streams_##S
@@ -110,10 +112,10 @@ const dw_table DW_TABLE = {
     .has_fma = DW_HAS_FMA,
     .f32 = {LANES_F32, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f32, activate_f32, conv_line_f32, fence_f32, gather_lanes_f32,
             scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
-            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, conv_pairs_f32, pack_pairs_f32, DW_CONV_BUNDLE(f32), DW_CONV_LINES(f32), fft_spectrum_f32,
+            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, conv_pairs_f32, pack_pairs_f32, DW_BUNDLES(f32), DW_CONV_LINES(f32), fft_spectrum_f32,
             fft_convolve_f32},
     .f64 = {LANES_F64, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f64, activate_f64, conv_line_f64, fence_f64, gather_lanes_f64,
             scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
-            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, conv_pairs_f64, pack_pairs_f64, DW_CONV_BUNDLE(f64), DW_CONV_LINES(f64), fft_spectrum_f64,
+            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, conv_pairs_f64, pack_pairs_f64, DW_BUNDLES(f64), DW_CONV_LINES(f64), fft_spectrum_f64,
             fft_convolve_f64},
 };

@@ -134,6 +134,21 @@ typedef struct dw_correlate {
     int64_t start, stride, dilation, limit;
 } dw_correlate;
 
+/* The same for sequences whose steps are neighbours in memory, at most a vector of them side by side:
+ *
+ *     sums[k*sums_tap + l] += sum_i x[x_at[l] + start + i + k] * y[y_at[l] + i]
+ *     bias_sums[l] += sum_i y[y_at[l] + i]        unless NULL
+ *
+ * for lanes l, i ascending.  Step i of tap k takes part only if 0 <= start + i + k < limit.  The tile, aligned to a vector,
+ * has room for a vector for each of steps + taps - 1 input steps.  Of the sums, whole vectors are read and written. */
+typedef struct dw_correlate_bundle {
+    const void *x, *y;
+    void *sums, *bias_sums, *tile;
+    const ptrdiff_t *x_at, *y_at;
+    ptrdiff_t lanes, taps, steps, sums_tap;
+    int64_t start, limit;
+} dw_correlate_bundle;
+
 /* The correlation of sequences whose steps are neighbours in memory, with few taps (at most DW_FLAT_TAPS), in chains
  * of every W-th step, W = DW_ALIGN / sizeof(element):
  *
@@ -223,6 +238,7 @@ typedef struct dw_kernels {
     void (*pack_pairs)(const void *w, ptrdiff_t w_tap, void *tile, ptrdiff_t taps, ptrdiff_t lanes, int sums);
     ptrdiff_t bundle_rows; /* of a block of conv_bundle, a multiple of vector_lanes */
     void (*conv_bundle)(const dw_bundle *job); /* NULL where vectors are too narrow for it to pay */
+    void (*correlate_bundle)(const dw_correlate_bundle *job); /* NULL likewise */
     void (*conv_lines)(const dw_lines *job); /* NULL where registers cannot be shifted */
     void (*conv_line_streams)(const dw_line_streams *job); /* NULL where there are no masks */
     /* The tile becomes the spectrum of its sequences, divided by `points`. */
