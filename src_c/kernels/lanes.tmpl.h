@@ -94,6 +94,11 @@ static void V(scatter_lanes)(const void *tile, ptrdiff_t tile_row, void *y, cons
 
 DW_INLINE void V(copy_rows)(const T *x, ptrdiff_t x_row, T *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes)
 {
+    if (0 < lanes && lanes < LANES) { /* weights of few channels: the mask is made once */
+        for (ptrdiff_t row = 0; row < rows; row++, x += x_row, tile += tile_row)
+            V(store_tail)(tile, V(load_tail)(x, lanes), lanes);
+        return;
+    }
     for (ptrdiff_t row = 0; row < rows; row++, x += x_row, tile += tile_row) {
         ptrdiff_t lane = 0;
         for (; lane + LANES <= lanes; lane += LANES)
