@@ -68,7 +68,7 @@ DW_INLINE V(complex) V(turn_back)(V(complex) v, const T *factors, const int mult
 }
 
 /* Two steps; factors of phi/2, phi and 3*phi/2. */
-DW_INLINE_LARGE void V(forward4)(V(complex) *v, const T *factors)
+DW_INLINE void V(forward4)(V(complex) *v, const T *factors)
 {
     const VEC tangent = V(set1)(factors[2]), cosine = V(set1)(factors[3]);
     const VEC tangent2 = V(set1)(factors[0]), cosine2 = V(set1)(factors[1]);
@@ -79,7 +79,7 @@ DW_INLINE_LARGE void V(forward4)(V(complex) *v, const T *factors)
 }
 
 /* Their inverse, times 4. */
-DW_INLINE_LARGE void V(backward4)(V(complex) *v, const T *factors)
+DW_INLINE void V(backward4)(V(complex) *v, const T *factors)
 {
     const V(complex) a = V(sum)(v[0], v[1]), b = V(difference)(v[0], v[1]);
     const V(complex) c = V(sum)(v[2], v[3]), d = V(difference)(v[2], v[3]);
@@ -90,7 +90,7 @@ DW_INLINE_LARGE void V(backward4)(V(complex) *v, const T *factors)
 }
 
 /* Three steps; factors of phi/4 and its multiples up to the seventh, and of phi/4 + pi/4. */
-DW_INLINE_LARGE void V(forward8)(V(complex) *v, const T *factors)
+DW_INLINE void V(forward8)(V(complex) *v, const T *factors)
 {
     const VEC tangent = V(set1)(factors[6]), cosine = V(set1)(factors[7]);
     const VEC tangent2 = V(set1)(factors[2]), cosine2 = V(set1)(factors[3]);
@@ -111,7 +111,7 @@ DW_INLINE_LARGE void V(forward8)(V(complex) *v, const T *factors)
 }
 
 /* Their inverse, times 8. */
-DW_INLINE_LARGE void V(backward8)(V(complex) *v, const T *factors)
+DW_INLINE void V(backward8)(V(complex) *v, const T *factors)
 {
     /* exp(-i*pi/4) is (1 - i) times this */
     const VEC half = V(set1)((T)0.70710678118654752440);

@@ -5,7 +5,9 @@
  * vector, LANES the elements of one, and V(name) the function of that name for this type. */
 
 #if defined(__GNUC__) || defined(__clang__)
+#ifndef DW_INLINE /* like DW_UNROLL, defined from outside where sanitizers would take minutes for inlined code */
 #define DW_INLINE static inline __attribute__((always_inline))
+#endif
 #define DW_NOINLINE __attribute__((noinline))
 #define DW_OPAQUE(i) __asm__("" : "+r"(i))
 #define DW_ASSUME(condition) ((condition) ? (void)0 : __builtin_unreachable())
@@ -28,9 +30,6 @@
 #define DW_PREFETCH_STORE(address) ((void)(address))
 #define DW_ASSUME(condition) __assume(condition)
 #define DW_UNROLL
-#endif
-#ifndef DW_INLINE_LARGE /* like DW_UNROLL, defined from outside where sanitizers would take minutes for inlined code */
-#define DW_INLINE_LARGE DW_INLINE
 #endif
 
 /* Largest distance of two rows, in taps, at which they share what they read: it takes that many times four weights. */
