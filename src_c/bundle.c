@@ -11,15 +11,13 @@
 
 #include <string.h>
 
-bool dw_bundles_fit(const dw_plan *plan)
+bool dw_bundle_has_room(const dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
-    const dw_kernels *kernels = plan->kernels;
-    const int64_t row_bytes = kernels->vector_lanes * plan->item_bytes, half = DW_X_TILE_BYTES / row_bytes / 2;
-    return kernels->conv_bundle && p->layout == DWCONV_CHANNELS_FIRST && plan->x.step == 1 && plan->y.step == 1 && plan->lane_sum == 1
-           && p->out_steps >= kernels->bundle_rows && p->kernel_size <= DW_W_TILE_BYTES / row_bytes && p->stride < half
-           && p->dilation < half
-           && (kernels->bundle_rows - 1) * p->stride + (p->kernel_size - 1) * p->dilation + kernels->vector_lanes <= half;
+    const int64_t vector = plan->kernels->vector_lanes, rows = plan->kernels->bundle_rows;
+    const int64_t row_bytes = vector * plan->item_bytes, half = DW_X_TILE_BYTES / row_bytes / 2;
+    return p->kernel_size <= DW_W_TILE_BYTES / row_bytes && p->stride < half && p->dilation < half
+           && (rows - 1) * p->stride + (p->kernel_size - 1) * p->dilation + vector <= half;
 }
 
 void dw_bundle_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace)
@@ -42,6 +40,8 @@ void dw_bundle_task(const dw_call *call, const dw_region *region, dw_part part, 
     };
     if (job.rows <= 0)
         return;
+    if (job.lanes < lanes) /* weights of lanes that do not exist, which meet zeros */
+        memset(w_tile, 0, (size_t)(job.taps * lanes * item));
     int64_t b = first / plan->out_channels, o = first % plan->out_channels;
     for (ptrdiff_t lane = 0, n; lane < job.lanes; lane += n, o = 0, b++) { /* lanes that are neighbours in w */
         n = (ptrdiff_t)dw_min(job.lanes - lane, plan->out_channels - o);
@@ -49,7 +49,8 @@ void dw_bundle_task(const dw_call *call, const dw_region *region, dw_part part, 
             x_at[lane + l] = (ptrdiff_t)(b * plan->x.batch + (o + l) / p->depth_multiplier * plan->x.channel);
             y_at[lane + l] = (ptrdiff_t)(b * plan->y.batch + (o + l) * plan->y.channel + step);
         }
-        plan->kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, 1, w_tile + lane * item, (ptrdiff_t)lanes, job.taps, n);
+        plan->kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, 1, w_tile + lane * item, (ptrdiff_t)lanes, job.taps,
+                                    n);
         if (call->bias)
             memcpy(bias_tile + lane * item, call->bias + o * item, (size_t)(n * item));
     }

@@ -191,7 +191,7 @@ void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, c
 
 /* bundle.c: a task, and whether its tiles have room for the problem. */
 void dw_bundle_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
-bool dw_bundles_fit(const dw_plan *plan);
+bool dw_bundle_has_room(const dw_plan *plan);
 
 /* long_lines.c: a task of lines with more than DW_FLAT_TAPS taps; how many one has, none if the taps are too many. */
 void dw_long_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);

@@ -197,9 +197,10 @@ static bool bundles_fit(const dw_plan *plan, bool few)
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t sequences = p->batch * plan->out_channels;
-    if (!dw_bundles_fit(plan) || lines_fit(plan))
+    if (!plan->kernels->conv_bundle || p->layout != DWCONV_CHANNELS_FIRST || plan->x.step != 1 || plan->y.step != 1
+        || plan->lane_sum > 1 || p->out_steps < plan->kernels->bundle_rows || !dw_bundle_has_room(plan) || lines_fit(plan))
         return false;
-    if (plan->item_bytes == 8 && p->dilation >= DW_LINE_DILATION && p->kernel_size > DW_LINE_TAPS && long_lines_fit(plan, false))
+    if (plan->item_bytes == 8 && p->kernel_size > DW_LINE_TAPS && long_lines_fit(plan, false))
         return false;
     return !few || p->out_steps < DW_BUNDLE_STEPS
            || sequences * 4 >= dw_round_up(sequences, plan->kernels->vector_lanes) * 3;
@@ -217,9 +218,7 @@ static void add_bundles(dw_plan *plan, int64_t steps)
 {
     dw_region *r = add_region(plan, DW_BUNDLE, 0, steps);
     r->lanes = plan->problem.batch * plan->out_channels;
-    r->panel_lanes = plan->kernels->vector_lanes;
-    r->panels = dw_ceil_div(r->lanes, r->panel_lanes);
-    r->tasks_across = r->panels;
+    r->tasks_across = dw_ceil_div(r->lanes, plan->kernels->vector_lanes);
 }
 
 void dw_schedule(dw_plan *plan)

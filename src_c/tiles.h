@@ -47,7 +47,7 @@ enum {
     DW_LONG_LINE_STEPS = 200,
     DW_LINE_DILATION = 8,       /* from here on (panels and lines, 24 taps, dilation 16: 400 steps 38, 21; 3200 steps 226, 125), */
     DW_LINE_TAPS = 16,          /* float64 with more taps than this even where bundles fit (24 taps, dilation 8, 3200 steps: */
-                                /* bundles 235, lines 190; 9 taps 162, 128; 400 steps 19, 17) */
+                                /* bundles 235, lines 190; 9 taps, dilation 16: 167, 190) */
     DW_FEW_LINE_STEPS = 3200,   /* few sequences of such length (8 channels, 6400 steps: 31 taps 38, 34; 63 57, 51; 87 taps, */
     DW_FEW_LINE_TAPS = 100,     /* dilation 2: 112, 68) */
     DW_BUNDLE_STEPS = 640,      /* few sequences that fill less than three of four lanes are a bundle up to here, with segments of

@@ -3,8 +3,8 @@
  * Sequences that are contiguous in time, a vector of them side by side: lanes are sequences.
  *
  * Steps of x become rows of a tile, LANES steps at a time, when the next block of R results needs them; the block is
- * summed in registers, all taps, and leaves them as steps of y again.  So both transposes stand between the
- * multiply-adds of two blocks, and the core does them while it multiplies: shuffles have one unit, multiply-adds two.
+ * summed in registers, all taps, and leaves them as steps of y again.  So the tile is read while it is near, and
+ * results are stored once.
  *
  * Row r of a block at tap k needs row r*STRIDE + k*DILATION of the tile.  Where both are small and known to the
  * compiler, a row is loaded once for all results that need it.  In a block at an end of the sequences, rows of the tile
@@ -102,7 +102,7 @@ DW_INLINE void V(convolve_bundle)(const dw_bundle *job, const int STRIDE, const 
             row = job->rows - R;
         const int64_t start = job->start + row * job->stride;
         const int64_t from = dw_clamp(start, 0, job->limit), to = dw_clamp(start + reach, 0, job->limit);
-        if (row == 0 || next - first > job->tile_rows - (to - next) - LANES) {
+        if (row == 0 || to - first > job->tile_rows - LANES) {
             const int64_t left = from / LANES * LANES; /* so that loads may be aligned */
             next = dw_max(next, left);
             for (int64_t step = left; step < next; step++)

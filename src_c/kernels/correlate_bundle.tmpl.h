@@ -4,8 +4,7 @@
  * sequences.
  *
  * LANES steps of y are transposed into registers and stay there until all taps had them, some taps at a time; what they
- * need of x is transposed into the tile just before.  So the shuffles, which have one unit, stand between multiply-adds,
- * which have two.  At the ends of the input, rows of the tile that are no input step are passed over. */
+ * need of x is transposed into the tile just before.  At the ends of the input, rows of the tile that are no input step are passed over. */
 
 #ifdef DW_HAS_BUNDLES
 /* Sums beside the steps of y, and a register for x. */

@@ -272,8 +272,7 @@ static DW_NOINLINE void V(correlate_one)(const dw_correlate *job, ptrdiff_t tap,
  * its rows are read once.  Where the input ends, not all taps have the same steps; the others are done one by one. */
 static void V(correlate_all)(const dw_correlate *job, const V(correlate_taps) *kernels, ptrdiff_t most)
 {
-    enum { MOST_GROUPS = (DW_GRADIENT_TAPS + 3) / 4 };
-    V(piece) group[MOST_GROUPS];
+    V(piece) group[DW_GRADIENT_TAPS]; /* pairs whose taps share nothing are groups of one */
     const ptrdiff_t groups = (job->taps + most - 1) / most, whole = job->lanes - job->lanes % LANES;
     for (ptrdiff_t g = 0; g < groups; g++) {
         const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
