@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * All gradients of a convolution in one call.  Sequences that are contiguous in time, with few taps, are at the speed of
- * memory: there, the tasks of the weight gradient convolve dy for dx as well, some lines at a time, so that dy comes from
- * memory once (backward_weight_lines.c).  Everything else is the two gradients one after the other. */
+ * All gradients of a convolution in one call.  Where sequences are contiguous in time, the tasks of the weight gradient
+ * convolve dy for dx as well, so that dy comes from memory once: with few taps some lines at a time
+ * (backward_weight_lines.c), with many from the rows it was transposed to (kernels/correlate_bundle.tmpl.h).  Everything
+ * else is the two gradients one after the other. */
 #include "backward_weight.h"
 
 /* Lines that are walked together: a divisor of those of a task. */
@@ -15,7 +16,7 @@ static int64_t lines_at_a_time(const dw_plan *plan)
 }
 
 /* Whether dx is one convolution along time, of whose region a task has as many lines as are walked together. */
-static bool takes_one_walk(const dw_plan *plan, dw_plan *derived)
+static bool takes_lines(const dw_plan *plan, dw_plan *derived)
 {
     dw_region *r = &derived->regions[0];
     if (!dw_gradient_takes_lines(plan) || derived->regions_used != 1 || (r->way != DW_FLAT && r->way != DW_LINES))
@@ -26,12 +27,25 @@ static bool takes_one_walk(const dw_plan *plan, dw_plan *derived)
     return true;
 }
 
-/* Whether the tasks of the weight gradient keep all threads busy. */
-static bool has_enough_tasks(const dw_plan *plan, int64_t taps, int max_threads)
+/* Whether dx is convolved from the steps of dy that the weight gradient has transposed: where the lanes of a task are
+ * channels of one batch item and fill vectors, tiles have room, and each chunk of time has a block of dx at least. */
+static bool takes_bundles(const dw_plan *plan, const dw_plan *derived, const dw_gradient_cuts *c)
 {
-    const int threads = dw_gradient_threads(plan, taps, max_threads);
-    const dw_gradient_cuts c = dw_gradient_cut(plan, taps, false, max_threads);
-    return c.panels * c.spans >= 2 * threads || c.panels * c.spans % threads == 0;
+    const dwconv_problem *p = &plan->problem;
+    const int64_t rows = plan->kernels->bundle_rows, vector = plan->kernels->vector_lanes;
+    if (!c->bundles || c->side > 1 || derived->regions_used != 1 || derived->regions[0].way != DW_BUNDLE)
+        return false;
+    if ((p->kernel_size + 4 * vector) * vector * plan->item_bytes > DW_VIEW_BYTES
+        || plan->out_channels * 8 < dw_round_up(plan->out_channels, vector) * 7)
+        return false;
+    const int64_t last = (c->chunks - 1) * c->chunk_steps - p->pad_left; /* of dx, the first of the last chunk */
+    return c->chunks == 1 || (c->chunk_steps - p->pad_left >= rows && p->in_steps - last >= rows);
+}
+
+/* Whether the tasks of the weight gradient keep all threads busy. */
+static bool has_enough_tasks(const dw_gradient_cuts *c, int threads)
+{
+    return c->panels * c->spans >= 2 * threads || c->panels * c->spans % threads == 0;
 }
 
 size_t dwconv_backward_workspace_size(const dwconv_plan *plan, int max_threads)
@@ -60,10 +74,11 @@ dwconv_status dwconv_backward(const dwconv_plan *opaque, const void *x, const vo
     }
     dw_plan derived;
     const int64_t taps = dw ? plan->problem.kernel_size : 0;
-    if (dx && (dw || dbias) && plan->regions_used > 0 && plan->problem.stride == 1 && plan->problem.in_steps > 0
-        && has_enough_tasks(plan, taps, exec->max_threads)) {
+    if (dx && (dw || dbias) && plan->regions_used > 0 && plan->problem.stride == 1 && plan->problem.in_steps > 0) {
         const dw_call input = dw_input_gradient(plan, &derived, dy, w, dx);
-        if (takes_one_walk(plan, &derived)) {
+        const dw_gradient_cuts cuts = dw_gradient_cut(plan, taps, false, exec->max_threads);
+        if (has_enough_tasks(&cuts, dw_gradient_threads(plan, taps, exec->max_threads))
+            && (takes_lines(plan, &derived) || takes_bundles(plan, &derived, &cuts))) {
             dw_gradient_call call = {
                 .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = taps, .input = &input,
             };

@@ -21,7 +21,7 @@ typedef struct dw_gradient_cuts {
     int64_t x_bytes, y_bytes;           /* and what of the tiles that needs; none in place */
     bool in_place;                      /* no tiles: lanes are channels of the arrays */
     bool activated;                     /* the same, and the tile is of dz */
-    bool bundles;                       /* sequences are transposed by the kernel; the tile is of x */
+    bool bundles;                       /* sequences are transposed by the kernel; the tile is of x and dy, and of w for dx */
     bool lines;                         /* no tiles: lanes are steps; sums are chains of every W-th step */
     int64_t line_items;                 /* lines: batch items of a unit */
     bool gathered;                      /* x tile: a row for each step of each tap, not one for each input step */
@@ -42,7 +42,7 @@ typedef struct dw_gradient_call {
     char *workspace, *span_sums; /* span_sums: [spans][K+1][out_channels] */
     int64_t taps;                /* K, or 0 if only the bias is wanted */
     const dw_activated *activated; /* or NULL: dy is the gradient of the convolution itself */
-    const dw_call *input; /* lines: the convolution of dy that gives dx and is done on the way, or NULL */
+    const dw_call *input; /* lines, bundles: the convolution of dy that gives dx and is done on the way, or NULL */
     dw_gradient_cuts cuts;
     size_t worker_bytes;
 } dw_gradient_call;

@@ -15,7 +15,7 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
         return;
     }
     if (c->bundles) {
-        c->x_bytes = (c->chunk_steps + c->group_taps) * plan->kernels->vector_lanes * plan->item_bytes;
+        c->x_bytes = 2 * DW_VIEW_BYTES + dw_min(p->kernel_size * DW_GRADIENT_NARROW_BYTES, 2 * DW_VIEW_BYTES);
         return;
     }
     if (c->activated) {

@@ -15,7 +15,7 @@ enum { MOST_LANES = DW_MAX_PANEL_LANES };
 typedef struct lanes {
     ptrdiff_t lanes;
     ptrdiff_t x_at[MOST_LANES], y_at[MOST_LANES];
-    int64_t start, step, steps; /* input step of tap 0, first output step, output steps, all of the first unit */
+    int64_t item, start, step, steps; /* batch item, input step of tap 0, first output step, output steps, of the first unit */
 } lanes;
 
 typedef struct task {
@@ -28,6 +28,7 @@ typedef struct task {
     ptrdiff_t channel, channels; /* output channels */
     ptrdiff_t item;
     char *x_tile, *y_tile, *sums, *stack;
+    char *w_tile; /* if dx is computed on the way, its weights, a vector of channels after the other, otherwise NULL */
 } task;
 
 /* Whether some of the taps do, in some of the steps, the first of which has its first tap at input step `start`. */
@@ -55,6 +56,7 @@ static int64_t find_lanes(const task *t, int64_t unit, int64_t end, lanes *l)
     l->step = first_chunk * c->chunk_steps;
     l->start = l->step * p->stride - p->pad_left;
     l->lanes = 0;
+    l->item = unit % p->batch;
     int64_t count = 0;
     for (; count < c->side && unit + count < end; count++) {
         const int64_t chunk = (unit + count) / p->batch, b = (unit + count) % p->batch;
@@ -173,19 +175,63 @@ static void add_block(const task *t, const lanes *l, int64_t i, int64_t steps, i
     }
 }
 
+/* The kernel read backwards, of a vector of channels after the other. */
+static void pack_weights(task *t)
+{
+    const dw_call *input = t->call->input;
+    const ptrdiff_t taps = (ptrdiff_t)t->plan->problem.kernel_size, vector = t->kernels->vector_lanes;
+    t->w_tile = t->x_tile + 2 * DW_VIEW_BYTES;
+    for (ptrdiff_t lane = 0; lane < t->channels; lane += vector)
+        t->kernels->repeat_lanes(input->w + (t->channel + lane) * t->item, input->w_tap, 0, 1,
+                                 t->w_tile + lane * taps * t->item, vector, taps, (ptrdiff_t)dw_min(vector, t->channels - lane));
+}
+
+/* The rows of dx whose last tap lies in the chunk of l; those of no tap are the first or last. */
+static dw_bundle rows_of_input(const task *t, const lanes *l)
+{
+    const dwconv_problem *p = &t->plan->problem;
+    const dw_call *input = t->call->input;
+    const int64_t end = l->step + l->steps;
+    const int64_t first = l->step == 0 ? 0 : dw_clamp(l->step - p->pad_left, 0, p->in_steps);
+    const int64_t last = end >= p->out_steps ? p->in_steps : dw_clamp(end - p->pad_left, 0, p->in_steps);
+    return (dw_bundle){
+        .w = t->w_tile, .y = input->y + first * t->item, .taps = (ptrdiff_t)p->kernel_size,
+        .rows = (ptrdiff_t)(last - first), .stride = 1, .dilation = 1,
+        .start = first - input->plan->problem.pad_left, .limit = p->out_steps,
+    };
+}
+
+/* From the sequences of batch item b to those that are walked next: of the next item, or of the next channels. */
+static ptrdiff_t following(const task *t, const dw_strides *strides, int64_t b)
+{
+    const ptrdiff_t rest = (ptrdiff_t)(t->plan->problem.batch - 1 - b);
+    return rest > 0 ? strides->batch : t->channels * strides->channel - (ptrdiff_t)b * strides->batch;
+}
+
 /* All products of the units, a vector of sequences at a time. */
 static void add_bundles(const task *t, const lanes *l)
 {
     const ptrdiff_t row = t->call->cuts.tile_row, vector = t->kernels->vector_lanes;
+    dw_bundle input;
+    if (t->w_tile)
+        input = rows_of_input(t, l);
     for (ptrdiff_t lane = 0; lane < l->lanes; lane += vector) {
         char *sums = t->sums + lane * t->item;
         const dw_correlate_bundle job = {
-            .x = t->call->x, .y = t->call->dy + l->step * t->item, .tile = t->x_tile, .sums = sums, .sums_tap = row,
+            .x = t->call->x, .y = t->call->dy, .tile = t->x_tile, .sums = sums, .sums_tap = row,
             .bias_sums = t->bias ? sums + t->taps * row * t->item : NULL,
-            .x_at = l->x_at + lane, .y_at = l->y_at + lane,
-            .lanes = (ptrdiff_t)dw_min(vector, l->lanes - lane), .taps = (ptrdiff_t)t->taps, .steps = (ptrdiff_t)l->steps,
-            .start = l->start + t->first_tap, .limit = t->plan->problem.in_steps,
+            .x_at = l->x_at + lane, .y_at = l->y_at + lane, .input = t->w_tile ? &input : NULL,
+            .lanes = (ptrdiff_t)dw_min(vector, l->lanes - lane), .taps = (ptrdiff_t)t->taps,
+            .tile_rows = DW_VIEW_BYTES / (vector * t->item),
+            .x_following = following(t, &t->plan->x, l->item), .y_following = following(t, &t->plan->y, l->item),
+            .first = l->step, .last = l->step + l->steps, .ahead = t->first_tap - t->plan->problem.pad_left,
+            .limit = t->plan->problem.in_steps,
         };
+        if (t->w_tile) {
+            input.w = t->w_tile + lane * t->item * t->plan->problem.kernel_size;
+            input.y_at = l->x_at + lane;
+            input.lanes = job.lanes;
+        }
         t->kernels->correlate_bundle(&job);
     }
 }
@@ -282,6 +328,8 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(dw_fp_state_default(state));
     if (c->side > 1 || t.channels * t.item % DW_ALIGN != 0) /* lanes that nobody packs are computed with, too */
         memset(t.x_tile, 0, (size_t)(c->x_bytes + c->y_bytes));
+    if (c->bundles && call->input && group == 0)
+        pack_weights(&t);
     if (c->activated)
         dw_gradient_pack_activated(call, t.channel, t.channels, panel > 0 ? 0 : head, t.x_tile);
     counter sums = {0};

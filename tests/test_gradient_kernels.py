@@ -171,6 +171,10 @@ LINES = [
     Case(70, 37, 33, batch=3, padding="same"),
     Case(1100, 2, 17, batch=5, multiplier=2, padding=(20, 3)),
     Case(90, 3, 70, padding=(-3, 60)),
+    # both gradients in one walk: lines of the cache in step and not, several chunks of time, dx from elsewhere
+    Case(224, 32, 33, batch=3, padding="same"),
+    Case(1100, 31, 9, padding=(20, 3)),
+    Case(600, 32, 12, batch=2, padding=(-3, 60)),
 ]
 
 

@@ -92,38 +92,45 @@ DW_INLINE void V(leave_block)(const dw_bundle *job, VEC *acc, ptrdiff_t row)
     }
 }
 
+/* The results from `row` on of a block whose first one has tap 0 at input step `start`, which is x. */
+DW_INLINE void V(convolve_block)(const dw_bundle *job, const T *x, int64_t start, ptrdiff_t row, const int STRIDE,
+                                 const int DILATION)
+{
+    enum { R = V(bundle_rows) };
+    const int64_t reach = (R - 1) * (int64_t)job->stride + (job->taps - 1) * (int64_t)job->dilation + 1;
+    VEC acc[R];
+    const VEC init = job->init ? V(load)(job->init) : V(zero)();
+    DW_UNROLL
+    for (int r = 0; r < R; r++)
+        acc[r] = init;
+    if (start >= 0 && start + reach <= job->limit)
+        V(sum_bundle)(job, acc, x, start, STRIDE, DILATION, 0);
+    else
+        V(sum_bundle)(job, acc, x, start, STRIDE, DILATION, 1);
+    V(leave_block)(job, acc, row);
+}
+
+/* Where the second block begins, if the first begins with row 0: with a vector of memory, if the lanes agree about those
+ * and there are so many blocks that one more does not matter. */
+DW_INLINE ptrdiff_t V(second_block)(const dw_bundle *job)
+{
+    enum { R = V(bundle_rows), ENOUGH = 12 * R };
+    const ptrdiff_t head = job->rows < ENOUGH ? 0 : V(aligned_step)(job->y, job->y_at, job->lanes);
+    return head > 0 ? R - LANES + head : R;
+}
+
 DW_INLINE void V(convolve_bundle)(const dw_bundle *job, const int STRIDE, const int DILATION)
 {
     enum { R = V(bundle_rows) };
     const int64_t reach = (R - 1) * (int64_t)job->stride + (job->taps - 1) * (int64_t)job->dilation + 1;
-    int64_t first = 0, next = 0; /* the tile has input steps [first, next) */
-    for (ptrdiff_t row = 0; row < job->rows; row += R) {
+    const ptrdiff_t apart = job->lanes > 1 ? job->x_at[1] - job->x_at[0] : 0;
+    V(view) x = V(open_view)(job->x, job->x_at, job->lanes, job->limit, job->tile, job->tile_rows, job->start,
+                             job->start + (job->rows - 1) * job->stride + (job->taps - 1) * job->dilation + 1, LANES * apart);
+    for (ptrdiff_t row = 0, next = V(second_block)(job); row < job->rows; row = next, next += R) {
         if (row > job->rows - R) /* some rows twice, which is faster than few at a time */
             row = job->rows - R;
         const int64_t start = job->start + row * job->stride;
-        const int64_t from = dw_clamp(start, 0, job->limit), to = dw_clamp(start + reach, 0, job->limit);
-        if (row == 0 || to - first > job->tile_rows - LANES) {
-            const int64_t left = from / LANES * LANES; /* so that loads may be aligned */
-            next = dw_max(next, left);
-            for (int64_t step = left; step < next; step++)
-                V(store)((T *)job->tile + (step - left) * LANES, V(load)((T *)job->tile + (step - first) * LANES));
-            first = left;
-        }
-        for (; next < to; next += LANES)
-            V(gather_lanes)(job->x, job->x_at, (ptrdiff_t)next, 1, (T *)job->tile + (next - first) * LANES, LANES,
-                            (ptrdiff_t)dw_min(LANES, job->limit - next), job->lanes);
-
-        const T *const x = (const T *)job->tile + (start - first) * LANES;
-        VEC acc[R];
-        const VEC init = job->init ? V(load)(job->init) : V(zero)();
-        DW_UNROLL
-        for (int r = 0; r < R; r++)
-            acc[r] = init;
-        if (start >= 0 && start + reach <= job->limit)
-            V(sum_bundle)(job, acc, x, start, STRIDE, DILATION, 0);
-        else
-            V(sum_bundle)(job, acc, x, start, STRIDE, DILATION, 1);
-        V(leave_block)(job, acc, row);
+        V(convolve_block)(job, V(show)(&x, start, start + reach), start, row, STRIDE, DILATION);
     }
 }
 

@@ -3,8 +3,9 @@
  * The weight gradient of sequences that are contiguous in time, a vector of them side by side, with many taps: lanes are
  * sequences.
  *
- * LANES steps of y are transposed into registers and stay there until all taps had them, some taps at a time; what they
- * need of x is transposed into the tile just before.  At the ends of the input, rows of the tile that are no input step are passed over. */
+ * Steps of y and x are transposed into tiles as they are needed.  LANES steps of y stay in registers until all taps had
+ * them, some taps at a time.  If the gradient of the input is wanted too, it is convolved from the same steps of y.  At the
+ * ends of the input, rows of a tile that are no input step are passed over. */
 
 #ifdef DW_HAS_BUNDLES
 /* Sums beside the steps of y, and a register for x. */
@@ -56,63 +57,70 @@ DW_INLINE void V(correlate_vector)(const dw_correlate_bundle *job, const T *x, c
         V(correlate_turned)(target, row, x, gradient, at, job->limit, 1, CHECK);
 }
 
-/* n steps of y, in lanes; of lanes that do not exist, zeros. */
-DW_INLINE void V(turn_steps)(const dw_correlate_bundle *job, ptrdiff_t step, ptrdiff_t n, VEC *gradient)
+static DW_NOINLINE void V(convolve_near)(const dw_bundle *job, const T *x, int64_t start, ptrdiff_t row)
 {
-    const T *y = (const T *)job->y + step;
-    if (n == LANES && job->lanes == LANES) {
-        const uintptr_t ahead = V(ahead)(job->y_at, LANES);
-        DW_UNROLL
-        for (int l = 0; l < LANES; l++) {
-            gradient[l] = V(load)(y + job->y_at[l]);
-            DW_PREFETCH((uintptr_t)(y + job->y_at[l]) + ahead);
-        }
-    } else {
-        DW_UNROLL
-        for (int l = 0; l < LANES; l++)
-            gradient[l] = l < job->lanes ? V(load_tail)(y + job->y_at[l], n) : V(zero)();
+    V(convolve_block)(job, x, start, row, 1, 1);
+}
+
+/* Blocks of rows of the gradient of the input, from *row on, as many as the steps of y before `until` suffice for. */
+DW_INLINE void V(convolve_shown)(const dw_bundle *job, const V(view) *y, ptrdiff_t *row, ptrdiff_t second, int64_t until)
+{
+    enum { R = V(bundle_rows) };
+    const int64_t reach = R + job->taps - 1;
+    while (*row < job->rows) {
+        const ptrdiff_t from = *row < job->rows - R ? *row : job->rows - R; /* some twice rather than few */
+        const int64_t start = job->start + from;
+        if (dw_min(start + reach, job->limit) > until)
+            return;
+        V(convolve_near)(job, y->tile + (start - y->first) * LANES, start, from);
+        *row = from == 0 ? second : from + R;
     }
-    V(transpose)(gradient);
 }
 
 static void V(correlate_bundle)(const dw_correlate_bundle *job)
 {
-    T *const tile = job->tile, *const bias = job->bias_sums;
-    const int64_t start = job->start, limit = job->limit; /* of lane 0; others may begin later and go on as far */
-    const int64_t needed = dw_clamp(start + job->steps + job->taps - 1, 0, limit);
-    int64_t next = dw_clamp(start, 0, limit); /* input steps before this are in the tile */
-    VEC gradient[LANES], sum = bias ? V(load)(bias) : V(zero)();
-    for (ptrdiff_t step = 0, n; step < job->steps; step += n) {
-        n = job->steps - step < LANES ? job->steps - step : LANES;
-        const int64_t at = start + step, end = dw_clamp(at + n + job->taps - 1, 0, limit);
-        for (ptrdiff_t rows; next < end; next += rows) {
-            rows = (ptrdiff_t)dw_min(LANES, needed - next);
-            V(gather_lanes)(job->x, job->x_at, (ptrdiff_t)next, 1, tile + (next - start) * LANES, LANES, rows, job->lanes);
-        }
-        V(turn_steps)(job, step, n, gradient);
-        const T *x = tile + step * LANES;
+    const dw_bundle *const input = job->input;
+    T *const bias = job->bias_sums;
+    const int64_t reach = LANES + job->taps - 1, oldest = input ? dw_min(input->start, job->first) : job->first;
+    const int64_t begin = job->first + job->ahead, end = job->last + job->ahead + job->taps - 1;
+    V(view) x = V(open_view)(job->x, job->x_at, job->lanes, dw_clamp(end, 0, job->limit), job->tile, job->tile_rows, begin,
+                             end, job->x_following); /* not every lane goes on further */
+    V(view) y = V(open_view)(job->y, job->y_at, job->lanes, job->last, (T *)job->tile + job->tile_rows * LANES,
+                             job->tile_rows, oldest, job->last, job->y_following);
+    VEC sum = bias ? V(load)(bias) : V(zero)();
+    ptrdiff_t row = 0;
+    const ptrdiff_t second = input ? V(second_block)(input) : 0;
+    for (int64_t step = job->first, n; step < job->last; step += n) {
+        n = dw_min(LANES, job->last - step);
+        const int64_t at = step + job->ahead;
+        int64_t from = step;
+        if (input && row < input->rows)
+            from = dw_min(from, input->start + dw_min(row, input->rows - V(bundle_rows)));
+        V(show)(&y, from, step + n);
+        const T *gradients = y.tile + (step - y.first) * LANES, *inputs = V(show)(&x, at, at + n + job->taps - 1);
         if (n == LANES) {
+            VEC gradient[LANES];
             DW_UNROLL
-            for (int i = 0; i < LANES; i++)
+            for (int i = 0; i < LANES; i++) {
+                gradient[i] = V(load)(gradients + i * LANES);
                 sum = V(add)(sum, gradient[i]);
-            if (at >= 0 && at + LANES + job->taps - 1 <= limit)
-                V(correlate_vector)(job, x, gradient, at, 0);
+            }
+            if (at >= 0 && at + reach <= job->limit)
+                V(correlate_vector)(job, inputs, gradient, at, 0);
             else
-                V(correlate_vector)(job, x, gradient, at, 1);
-            continue;
+                V(correlate_vector)(job, inputs, gradient, at, 1);
+        } else { /* fewer steps than a vector: one by one */
+            for (ptrdiff_t i = 0; i < n; i++) {
+                const VEC one = V(load)(gradients + i * LANES);
+                T *target = job->sums;
+                sum = V(add)(sum, one);
+                for (ptrdiff_t k = 0; k < job->taps; k++, target += job->sums_tap)
+                    if ((uint64_t)(at + i + k) < (uint64_t)job->limit)
+                        V(store)(target, V(fma)(V(load)(inputs + (i + k) * LANES), one, V(load)(target)));
+            }
         }
-        T rest[LANES * LANES]; /* fewer steps than a vector: one by one */
-        DW_UNROLL
-        for (int i = 0; i < LANES; i++)
-            V(store)(rest + i * LANES, gradient[i]);
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const VEC one = V(load)(rest + i * LANES);
-            T *target = job->sums;
-            sum = V(add)(sum, one);
-            for (ptrdiff_t k = 0; k < job->taps; k++, target += job->sums_tap)
-                if ((uint64_t)(at + i + k) < (uint64_t)limit)
-                    V(store)(target, V(fma)(V(load)(x + (i + k) * LANES), one, V(load)(target)));
-        }
+        if (input)
+            V(convolve_shown)(input, &y, &row, second, step + n);
     }
     if (bias)
         V(store)(bias, sum);

@@ -136,17 +136,24 @@ typedef struct dw_correlate {
 
 /* The same for sequences whose steps are neighbours in memory, at most a vector of them side by side:
  *
- *     sums[k*sums_tap + l] += sum_i x[x_at[l] + start + i + k] * y[y_at[l] + i]
+ *     sums[k*sums_tap + l] += sum_i x[x_at[l] + i + ahead + k] * y[y_at[l] + i]
  *     bias_sums[l] += sum_i y[y_at[l] + i]        unless NULL
  *
- * for lanes l, i ascending.  Step i of tap k takes part only if 0 <= start + i + k < limit.  The tile, aligned to a vector,
- * has room for a vector for each of steps + taps - 1 input steps.  Of the sums, whole vectors are read and written. */
+ * for lanes l and steps i from first to last - 1, ascending.  Step i of tap k takes part only if 0 <= i + ahead + k < limit.
+ * Of the sums, whole vectors are read and written.  If `input` is not NULL, the convolution of y that it says is done on the
+ * way: stride and dilation are 1, the lanes are the same, its x and x_at are y and y_at, what its rows need of y lies before
+ * `last`, and its tile is not used.
+ * The sequences of the next call are probably x_following and y_following elements further; they are not touched.
+ * The tile, aligned to a vector, has room for two times tile_rows steps of vector_lanes sequences, more than four vectors of
+ * steps more than either has taps. */
 typedef struct dw_correlate_bundle {
     const void *x, *y;
     void *sums, *bias_sums, *tile;
     const ptrdiff_t *x_at, *y_at;
-    ptrdiff_t lanes, taps, steps, sums_tap;
-    int64_t start, limit;
+    const dw_bundle *input;
+    ptrdiff_t lanes, taps, sums_tap, tile_rows;
+    ptrdiff_t x_following, y_following;
+    int64_t first, last, ahead, limit;
 } dw_correlate_bundle;
 
 /* The correlation of sequences whose steps are neighbours in memory, with few taps (at most DW_FLAT_TAPS), in chains
