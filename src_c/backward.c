@@ -2,8 +2,9 @@
  *
  * All gradients of a convolution in one call.  Where sequences are contiguous in time, the tasks of the weight gradient
  * convolve dy for dx as well, so that dy comes from memory once: with few taps some lines at a time
- * (backward_weight_lines.c), with many from the rows it was transposed to (kernels/correlate_bundle.tmpl.h).  Everything
- * else is the two gradients one after the other. */
+ * (backward_weight_lines.c), with many from the rows it was transposed to (kernels/correlate_bundle.tmpl.h).  So do tasks
+ * that read all channels of a batch item in place, with many taps, a chunk of time at a time.  Everything else is the two
+ * gradients one after the other. */
 #include "backward_weight.h"
 
 /* Lines that are walked together: a divisor of those of a task. */
@@ -42,6 +43,14 @@ static bool takes_bundles(const dw_plan *plan, const dw_plan *derived, const dw_
     return c->chunks == 1 || (c->chunk_steps - p->pad_left >= rows && p->in_steps - last >= rows);
 }
 
+/* Whether dx is one convolution of which a task has a batch item, in place. */
+static bool takes_rows(const dw_plan *plan, const dw_plan *derived, const dw_gradient_cuts *c)
+{
+    const dw_region *r = &derived->regions[0];
+    return c->walks && derived->regions_used == 1 && r->way == DW_DIRECT && r->phases == 1
+           && r->tasks_across == plan->problem.batch;
+}
+
 /* Whether the tasks of the weight gradient keep all threads busy. */
 static bool has_enough_tasks(const dw_gradient_cuts *c, int threads)
 {
@@ -78,7 +87,8 @@ dwconv_status dwconv_backward(const dwconv_plan *opaque, const void *x, const vo
         const dw_call input = dw_input_gradient(plan, &derived, dy, w, dx);
         const dw_gradient_cuts cuts = dw_gradient_cut(plan, taps, false, exec->max_threads);
         if (has_enough_tasks(&cuts, dw_gradient_threads(plan, taps, exec->max_threads))
-            && (takes_lines(plan, &derived) || takes_bundles(plan, &derived, &cuts))) {
+            && (takes_lines(plan, &derived) || takes_bundles(plan, &derived, &cuts)
+                || takes_rows(plan, &derived, &cuts))) {
             dw_gradient_call call = {
                 .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = taps, .input = &input,
             };

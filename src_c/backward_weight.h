@@ -20,6 +20,7 @@ typedef struct dw_gradient_cuts {
     int64_t block_steps, block_taps;    /* of a tile, */
     int64_t x_bytes, y_bytes;           /* and what of the tiles that needs; none in place */
     bool in_place;                      /* no tiles: lanes are channels of the arrays */
+    bool walks;                         /* a task has all channels and taps, and can convolve dy for dx on the way */
     bool activated;                     /* the same, and the tile is of dz */
     bool bundles;                       /* sequences are transposed by the kernel; the tile is of x and dy, and of w for dx */
     bool lines;                         /* no tiles: lanes are steps; sums are chains of every W-th step */
@@ -42,16 +43,18 @@ typedef struct dw_gradient_call {
     char *workspace, *span_sums; /* span_sums: [spans][K+1][out_channels] */
     int64_t taps;                /* K, or 0 if only the bias is wanted */
     const dw_activated *activated; /* or NULL: dy is the gradient of the convolution itself */
-    const dw_call *input; /* lines, bundles: the convolution of dy that gives dx and is done on the way, or NULL */
+    const dw_call *input; /* the convolution of dy that gives dx and is done on the way, or NULL */
     dw_gradient_cuts cuts;
     size_t worker_bytes;
 } dw_gradient_call;
 
 /* backward_weight_cuts.c: threads worth starting for so many taps (0: the bias alone), the cuts for at most that many,
- * and what they need of the workspace for each of them. */
+ * and what they need of the workspace for each of them; the rows of dx whose last tap lies in the chunk from `step` on,
+ * where those of no tap belong to the first or the last. */
 int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads);
 dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activated, int max_threads);
 size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *cuts);
+dw_part dw_gradient_input_part(const dw_gradient_call *call, int64_t batch_item, int64_t step);
 
 /* backward_weight.c: scratch of a call, and the call itself, of which the cuts and the workspace are still open. */
 size_t dw_gradient_scratch_size(const dw_plan *plan, int64_t taps, bool activated, int max_threads);

@@ -23,8 +23,10 @@ static void size_block(const dw_plan *plan, dw_gradient_cuts *c)
         return;
     }
     if (c->in_place) {
-        c->block_steps = c->group_taps <= DW_DIRECT_TAPS ? DW_GRADIENT_ROW_BLOCK : DW_GRADIENT_LONG_BLOCK;
+        c->block_steps = c->group_taps <= DW_DIRECT_TAPS ? DW_GRADIENT_ROW_BLOCK
+                         : c->group_taps <= DW_GRADIENT_MEDIUM_TAPS ? DW_GRADIENT_MEDIUM_BLOCK : DW_GRADIENT_LONG_BLOCK;
         c->block_steps = dw_min(c->block_steps, c->chunk_steps);
+        c->x_bytes = c->walks ? DW_WORKSPACE_BYTES : 0;
         return;
     }
     c->unit_steps = p->layout == DWCONV_CHANNELS_FIRST ? 1 : dw_gcd(p->stride, p->dilation);
@@ -67,6 +69,33 @@ int dw_gradient_threads(const dw_plan *plan, int64_t taps, int max_threads)
     return dw_threads_for(p->batch * p->out_steps * plan->out_channels, taps, max_threads);
 }
 
+dw_part dw_gradient_input_part(const dw_gradient_call *call, int64_t batch_item, int64_t step)
+{
+    const dwconv_problem *p = &call->plan->problem;
+    const int64_t end = step + call->cuts.chunk_steps;
+    return (dw_part){
+        .across = batch_item,
+        .first_row = step == 0 ? 0 : dw_clamp(step - p->pad_left, 0, p->in_steps),
+        .last_row = end >= p->out_steps ? p->in_steps : dw_clamp(end - p->pad_left, 0, p->in_steps),
+    };
+}
+
+/* Spans of a power of two of units, not more than wanted, nor than there is room for. */
+static void cut_spans(const dw_plan *plan, dw_gradient_cuts *c, int64_t taps, int threads, int64_t wanted)
+{
+    const int64_t span_bytes = (taps + 1) * plan->out_channels * plan->item_bytes;
+    for (c->span_units = 1;; c->span_units *= 2) {
+        c->spans = dw_ceil_div(c->units, c->span_units);
+        for (c->levels = 1; dw_min(c->span_units, c->units) >> c->levels;)
+            c->levels++;
+        if (c->spans == 1)
+            return;
+        const int64_t bytes = threads * (int64_t)dw_gradient_worker_bytes(plan, c) + c->spans * span_bytes;
+        if (c->spans <= wanted && bytes <= threads * DW_GRADIENT_WORKER_BYTES)
+            return;
+    }
+}
+
 dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activated, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
@@ -77,15 +106,19 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
                  && (few || p->stride % p->dilation == 0); /* many taps share rows, or packing them costs less */
     c.bundles = plan->kernels->correlate_bundle && !last && !few && p->stride == 1 && p->dilation == 1
                 && p->out_steps >= DW_GRADIENT_BUNDLE_STEPS;
+    cut_time(plan, &c);
+    while (c.units >> c.levels)
+        c.levels++;
+    const int64_t wide_bytes = (taps + 1) * DW_GRADIENT_WIDE_ROW_BYTES; /* sums at rest, those of a unit, those of spans: */
+    const bool wide = c.in_place && !few && (c.levels + 4) * wide_bytes <= DW_GRADIENT_WORKER_BYTES
+                      && (c.levels + 2) * wide_bytes + DW_WORKSPACE_BYTES <= DW_GRADIENT_WORKER_BYTES;
     const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
+                              : wide ? DW_GRADIENT_WIDE_ROW_BYTES
                               : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
                               : c.lines ? DW_GRADIENT_LINES_BYTES
                               : last ? DW_GRADIENT_PANEL_BYTES
                               : few ? DW_GRADIENT_MEDIUM_BYTES : DW_GRADIENT_NARROW_BYTES;
     const int64_t lanes = row_bytes / plan->item_bytes;
-    cut_time(plan, &c);
-    while (c.units >> c.levels)
-        c.levels++;
     c.panel_lanes = dw_min(plan->out_channels, lanes);
     if (activated) { /* all taps in one task; equal tasks of whole strips */
         const int64_t most = DW_ACTIVATED_STACK_BYTES / ((taps + 1) * c.levels * plan->item_bytes);
@@ -100,20 +133,17 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
     c.tile_row = (ptrdiff_t)(dw_round_up(c.panel_lanes * c.side, DW_ALIGN / plan->item_bytes) + head);
     if (taps > 0) {
         const int64_t tap_bytes = c.levels * c.panel_lanes * plan->item_bytes;
-        const int64_t most = dw_min(DW_GRADIENT_TAPS, DW_GRADIENT_STACK_BYTES / tap_bytes - 1);
+        const int64_t most = wide ? taps : dw_min(DW_GRADIENT_TAPS, DW_GRADIENT_STACK_BYTES / tap_bytes - 1);
         c.groups = dw_ceil_div(taps, most);
         c.group_taps = dw_ceil_div(taps, c.groups);
         c.groups = dw_ceil_div(taps, c.group_taps);
     }
+    c.walks = c.in_place && !few && c.panels == 1 && c.groups == 1 && p->stride == 1 && p->depth_multiplier == 1;
     size_block(plan, &c);
 
     const int threads = dw_gradient_threads(plan, taps, max_threads);
-    const int64_t across = c.panels * c.groups;
-    const int64_t wanted = threads > 1 ? dw_ceil_div((int64_t)threads * DW_TASKS_PER_THREAD, across) : 1;
-    c.span_units = 1;
-    while (dw_ceil_div(c.units, c.span_units) > wanted)
-        c.span_units *= 2;
-    c.spans = dw_ceil_div(c.units, c.span_units);
+    const int64_t across = c.panels * c.groups, tasks = wide ? DW_GRADIENT_WIDE_TASKS : DW_TASKS_PER_THREAD;
+    cut_spans(plan, &c, taps, threads, threads > 1 ? dw_ceil_div(threads * tasks, across) : 1);
     return c;
 }
 

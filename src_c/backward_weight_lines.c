@@ -15,18 +15,13 @@ bool dw_gradient_takes_lines(const dw_plan *plan)
            && p->kernel_size <= DW_FLAT_TAPS && p->out_steps >= DW_GRADIENT_LINE_STEPS;
 }
 
-/* The rows of dx whose last tap lies in the chunk from `step` on, of some lines; those of no tap are the first or last. */
+/* The rows of dx of the chunk from `step` on, of some lines. */
 static void convolve_back(const dw_gradient_call *call, int64_t b, int64_t channel, int64_t step)
 {
-    const dwconv_problem *p = &call->plan->problem;
     const dw_call *input = call->input;
     const dw_region *region = &input->plan->regions[0];
-    const int64_t end = step + call->cuts.chunk_steps;
-    const dw_part part = {
-        .across = b * region->panels + channel / region->panel_lanes,
-        .first_row = step == 0 ? 0 : dw_clamp(step - p->pad_left, 0, p->in_steps),
-        .last_row = end >= p->out_steps ? p->in_steps : dw_clamp(end - p->pad_left, 0, p->in_steps),
-    };
+    dw_part part = dw_gradient_input_part(call, b, step);
+    part.across = b * region->panels + channel / region->panel_lanes;
     if (region->way == DW_FLAT)
         dw_flat_task(input, region, part, NULL);
     else

@@ -26,6 +26,7 @@ typedef struct task {
     bool bias; /* its gradient as well */
     bool y_in_place; /* dy needs no tile: lanes are whole vectors of its rows */
     ptrdiff_t channel, channels; /* output channels */
+    ptrdiff_t turn; /* lanes are so many channels further, the last ones are the first channels */
     ptrdiff_t item;
     char *x_tile, *y_tile, *sums, *stack;
     char *w_tile; /* if dx is computed on the way, its weights, a vector of channels after the other, otherwise NULL */
@@ -68,8 +69,8 @@ static int64_t find_lanes(const task *t, int64_t unit, int64_t end, lanes *l)
         const ptrdiff_t y = (ptrdiff_t)(b * plan->y.batch + later * plan->y.step);
         const ptrdiff_t lanes_used = c->in_place ? 1 : t->channels; /* in place, the first says where all are */
         for (ptrdiff_t o = t->channel; o < t->channel + lanes_used; o++, l->lanes++) {
-            l->x_at[l->lanes] = x + o / (ptrdiff_t)p->depth_multiplier * plan->x.channel;
-            l->y_at[l->lanes] = y + o * plan->y.channel;
+            l->x_at[l->lanes] = x + (o / (ptrdiff_t)p->depth_multiplier + t->turn) * plan->x.channel;
+            l->y_at[l->lanes] = y + (o + t->turn) * plan->y.channel;
         }
     }
     return count;
@@ -103,6 +104,25 @@ static void pack_existing(const task *t, const lanes *l, int64_t step, int64_t a
         pack(t, l, true, step + first * advance, advance, tile + first * t->call->cuts.tile_row * t->item, last - first);
 }
 
+/* In place, vectors are cut where lines of x are, if rows are whole vectors that follow one another: what is cut off at the
+ * beginning of a row is joined to the end of the row before (`wrap` of dw_correlate). */
+static ptrdiff_t turn_of(const dw_gradient_call *call)
+{
+    const dw_plan *plan = call->plan;
+    const dwconv_problem *p = &plan->problem;
+    const int64_t item = plan->item_bytes;
+    if (!call->cuts.in_place || call->activated || p->stride > 1 || p->depth_multiplier > 1 || call->taps == 0
+        || plan->x.step != plan->out_channels || plan->y.step != plan->out_channels)
+        return 0;
+    return (ptrdiff_t)dw_unaligned_head(call->x, plan->x.step * item, plan->kernels->vector_lanes * item, item);
+}
+
+/* How many of the last lanes are the first channels. */
+static ptrdiff_t wrapped(const task *t)
+{
+    return (ptrdiff_t)dw_max(t->channel + t->channels + t->turn - t->plan->out_channels, 0);
+}
+
 /* The same as add_block, in place. */
 static void add_rows_in_place(const task *t, const lanes *l, int64_t i, int64_t steps)
 {
@@ -121,6 +141,7 @@ static void add_rows_in_place(const task *t, const lanes *l, int64_t i, int64_t 
         .y_step = plan->y.step,
         .sums_tap = (ptrdiff_t)meets * row,
         .steps = (ptrdiff_t)steps, .lanes = t->channels / (ptrdiff_t)p->depth_multiplier,
+        .wrap = wrapped(t),
         .clip = leaves_input(p, start, steps, t->taps), .pairs = p->depth_multiplier == 2,
         .stride = p->stride, .dilation = meets * p->dilation, .limit = p->in_steps,
     };
@@ -186,18 +207,16 @@ static void pack_weights(task *t)
                                  t->w_tile + lane * taps * t->item, vector, taps, (ptrdiff_t)dw_min(vector, t->channels - lane));
 }
 
-/* The rows of dx whose last tap lies in the chunk of l; those of no tap are the first or last. */
+/* The rows of dx of the chunk of l. */
 static dw_bundle rows_of_input(const task *t, const lanes *l)
 {
     const dwconv_problem *p = &t->plan->problem;
     const dw_call *input = t->call->input;
-    const int64_t end = l->step + l->steps;
-    const int64_t first = l->step == 0 ? 0 : dw_clamp(l->step - p->pad_left, 0, p->in_steps);
-    const int64_t last = end >= p->out_steps ? p->in_steps : dw_clamp(end - p->pad_left, 0, p->in_steps);
+    const dw_part part = dw_gradient_input_part(t->call, l->item, l->step);
     return (dw_bundle){
-        .w = t->w_tile, .y = input->y + first * t->item, .taps = (ptrdiff_t)p->kernel_size,
-        .rows = (ptrdiff_t)(last - first), .stride = 1, .dilation = 1,
-        .start = first - input->plan->problem.pad_left, .limit = p->out_steps,
+        .w = t->w_tile, .y = input->y + part.first_row * t->item, .taps = (ptrdiff_t)p->kernel_size,
+        .rows = (ptrdiff_t)(part.last_row - part.first_row), .stride = 1, .dilation = 1,
+        .start = part.first_row - input->plan->problem.pad_left, .limit = p->out_steps,
     };
 }
 
@@ -300,6 +319,15 @@ void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t
     call->plan->kernels->repeat_lanes(sums, sums_row, 0, 1, target, (ptrdiff_t)call->plan->out_channels, rows, lanes);
 }
 
+/* Sums of all lanes to some rows of the result. */
+static void store(const task *t, const char *sums, char *target, ptrdiff_t rows)
+{
+    const ptrdiff_t wrap = wrapped(t), inside = t->channels - wrap;
+    dw_gradient_store(t->call, sums, t->channels, target + (t->channel + t->turn) * t->item, rows, inside);
+    if (wrap > 0)
+        dw_gradient_store(t->call, sums + inside * t->item, t->channels, target, rows, wrap);
+}
+
 void dw_gradient_task(void *argument, int64_t index, int worker)
 {
     const dw_gradient_call *call = argument;
@@ -309,7 +337,7 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
     char *workspace = call->workspace + (size_t)worker * call->worker_bytes;
     task t = {
         .call = call, .plan = plan, .kernels = plan->kernels, .item = plan->item_bytes,
-        .first_tap = group * c->group_taps,
+        .first_tap = group * c->group_taps, .turn = turn_of(call),
         .x_tile = workspace,
     };
     t.taps = dw_min(c->group_taps, call->taps - t.first_tap);
@@ -326,7 +354,8 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
 
     const uint64_t state = dw_fp_state_get();
     dw_fp_state_set(dw_fp_state_default(state));
-    if (c->side > 1 || t.channels * t.item % DW_ALIGN != 0) /* lanes that nobody packs are computed with, too */
+    /* Lanes that nobody packs are computed with, too. */
+    if (c->side > 1 || (!c->in_place && t.channels * t.item % DW_ALIGN != 0))
         memset(t.x_tile, 0, (size_t)(c->x_bytes + c->y_bytes));
     if (c->bundles && call->input && group == 0)
         pack_weights(&t);
@@ -344,6 +373,9 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
             dw_gradient_sum_lines(call, unit, t.channel, t.channels, t.x_tile, t.sums);
         } else {
             count = find_lanes(&t, unit, end, &l);
+            if (c->walks && call->input)
+                dw_direct_task(call->input, call->input->plan->regions, dw_gradient_input_part(call, l.item, l.step),
+                               t.x_tile);
             sum_units(&t, &l);
         }
         for (int64_t n = 0; n < count; n++)
@@ -356,10 +388,9 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
         dbias = dw + call->taps * plan->out_channels * t.item;
     }
     if (t.taps > 0 && call->dw)
-        dw_gradient_store(call, sum, t.channels, dw + (t.first_tap * plan->out_channels + t.channel) * t.item,
-                          (ptrdiff_t)t.taps, t.channels);
+        store(&t, sum, dw + t.first_tap * plan->out_channels * t.item, (ptrdiff_t)t.taps);
     if (t.bias)
-        dw_gradient_store(call, bias_sum, t.channels, dbias + t.channel * t.item, 1, t.channels);
+        store(&t, bias_sum, dbias, 1);
     if (call->input && dw_output_is_large(call->input->plan))
         plan->kernels->fence();
     dw_fp_state_set(state);

@@ -82,7 +82,8 @@ enum {
     DW_SHORT_BYTES = 4096,      /* of sequences not longer than this, the next ones (training, batch 8, 256 channels, 400
                                  * steps, 33 taps: 2.6 to 2.35 ms, a part of it by asking for those that are written) */
 
-    /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most 256 KiB for each worker. */
+    /* The weight gradient: tiles, lanes and taps of a task, sums at rest; together at most so much for each worker. */
+    DW_GRADIENT_WORKER_BYTES = 256 * 1024,
     DW_CHUNK_STEPS = 512,       /* longest chain of a sum over time; part of the definition of the result */
     DW_GRADIENT_PANEL_BYTES = 256, /* channels_last, packed (64 channels, multiplier 2, stride 2, K = 15, batch 8, 251 steps: 0.197 to
                                  * 0.165 ms, with 64 bytes 0.27; 24 channels: 0.053 to 0.043) */
@@ -97,8 +98,13 @@ enum {
     DW_GRADIENT_NARROW_BYTES = 64, /* channels_first with many taps: chunks fit whole, so no step is transposed twice */
     DW_GRADIENT_ROW_BYTES = 2048, /* in place, few taps: rows are read along, */
     DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */
-    DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, */
-    DW_GRADIENT_LONG_BLOCK = 128, /* packed 0.76; 512 channels 1.6, in strips of 256 bytes 2.0, packed 2.9) */
+    DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, packed
+                                 * 0.76; 512 channels 1.6, in strips of 256 bytes 2.0, packed 2.9), */
+    DW_GRADIENT_WIDE_ROW_BYTES = 1024, /* and if there is room for the sums (Granite Rapids, 256 channels: 31 taps 0.69 to 0.60, 9 */
+    DW_GRADIENT_WIDE_TASKS = 2, /* taps 0.40 to 0.32, 31 taps with stride 2 0.54 to 0.45), then fewer tasks for each thread, */
+    DW_GRADIENT_LONG_BLOCK = 256, /* steps at a time (the same, 31 taps: 64 steps 0.58, 128 0.58, 256 0.55), */
+    DW_GRADIENT_MEDIUM_TAPS = 16, /* and of as few taps as are in registers at once (9 taps: 32 steps 0.29, 64 0.32, 128 0.32, */
+    DW_GRADIENT_MEDIUM_BLOCK = 64, /* 256 0.40) */
     DW_ACTIVATED_STRIP_BYTES = 512, /* all gradients at once: strips, */
     DW_ACTIVATED_BLOCK = 16,    /* steps of them (1536 channels, K = 4, 1024 steps: 1.63 ms; 8 steps 1.63, 256 bytes 1.8), */
     DW_ACTIVATED_ROW_BYTES = 4096, /* and lanes of a task, along rows (strips of whole tasks: 1024 bytes 2.1, 2048 1.8) */

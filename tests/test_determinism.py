@@ -121,6 +121,30 @@ def test_addresses(data_format):
             assert_bits(case, case.to_last(got), expected, f"{offset=}")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_addresses_of_gradients(dtype):
+    """The same, where rows are whole vectors: those are cut where lines of the cache are."""
+    rng = np.random.default_rng(71)
+    for case in (
+        Case(150, 16, 17, 2, padding="same"),
+        Case(150, 48, 3, 2, padding="causal"),
+        Case(700, 64, 31, 2, padding="same"),  # two chunks of time, and dx on the way
+        Case(300, 80, 70, padding=(-5, 40)),
+        Case(90, 32, 9, dilation_rate=3, padding=(2, 40)),
+    ):
+        case = replace(case, dtype=dtype)
+        x, kernel, _ = case.floats(4)
+        dy = rng.standard_normal(case.run(x, kernel, None).shape).astype(dtype)
+        expected = dwconv.depthwise_conv1d_backward(x, kernel, dy, **case.options)
+        for offset in range(0, 64, np.dtype(dtype).itemsize):
+            moved = at_offset(x, offset), kernel, at_offset(dy, 60 - offset)
+            got = dwconv.depthwise_conv1d_backward(
+                *moved, num_threads=1 + offset // 4 % 3, **case.options
+            )
+            for one, wanted in zip(got, expected, strict=True):
+                assert_bits(case, one, wanted, f"{offset=}")
+
+
 def at_offset(array, offset):
     """A copy that begins `offset` bytes after the start of a cache line."""
     memory = np.zeros(array.nbytes + 128, np.uint8)

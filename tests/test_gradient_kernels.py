@@ -143,7 +143,8 @@ def test_small_gradients_between_guard_pages(data_format, dtype, isa):
 
 
 # One for each way that sums over time are walked: several chunks and batch items, channels side by
-# side, more taps than a task has, a dilation beyond the tiles, many output channels for each input.
+# side, more taps than a task has, a dilation beyond the tiles, many output channels for each input,
+# the gradient of the input on the way.
 WALKS = [
     Case(1400, 3, 4, batch=3, padding="same"),
     Case(1400, 2, 3, batch=2, padding="causal", strides=2, multiplier=2),
@@ -152,6 +153,7 @@ WALKS = [
     Case(600, 17, 5, dilation_rate=4, strides=6, padding="same"),
     Case(40, 2, 3, batch=2, multiplier=70, padding="same", strides=2),
     Case(5, 40, 2, batch=37, multiplier=1, padding="same"),
+    Case(700, 48, 31, batch=3, padding="same"),
 ]
 
 # Sequences contiguous in time.  With few taps: several units of several batch items, of several chunks,

@@ -185,7 +185,7 @@ DWCONV_API size_t dwconv_backward_weight_workspace_size(const dwconv_plan *plan,
 DWCONV_API dwconv_status dwconv_backward_weight(const dwconv_plan *plan, const void *x, const void *dy, void *dw,
                                                 void *dbias, const dwconv_exec *exec);
 
-/* All of them at once, with the same bits: with few taps in less time, because dy is read once.  dx, dw and dbias may each
+/* All of them at once, with the same bits, often in less time, because dy is read once.  dx, dw and dbias may each
  * be NULL: not wanted.  At most 256 KiB for each thread (and 64 bytes); on error nothing is written. */
 DWCONV_API size_t dwconv_backward_workspace_size(const dwconv_plan *plan, int max_threads);
 DWCONV_API dwconv_status dwconv_backward(const dwconv_plan *plan, const void *x, const void *w, const void *dy, void *dx,

@@ -123,13 +123,15 @@ typedef struct dw_activation_gradient {
  *
  * for taps k (at most DW_GRADIENT_TAPS) and lanes l, i ascending.  With clip set, step i of tap k takes part only if
  * 0 <= start + i*stride + k*dilation < limit, and no other element of x is touched.  Offsets into x may wrap as those
- * of dw_rows.  With `pairs`, y and the sums have two lanes, 2l and 2l + 1, for each lane l of x; `lanes` counts those of x. */
+ * of dw_rows.  The last `wrap` lanes, fewer than a vector, are those that begin the rows: for them, l - x_step and l - y_step
+ * take the place of l in x and y.  Lanes are whole vectors then, and x_step, y_step those of neighbouring rows; no pairs.
+ * With `pairs`, y and the sums have two lanes, 2l and 2l + 1, for each lane l of x; `lanes` counts those of x. */
 typedef struct dw_correlate {
     const void *x, *y;
     void *sums, *bias_sums;
     size_t x_at, x_tap, x_step;
     ptrdiff_t y_step, sums_tap;
-    ptrdiff_t taps, steps, lanes;
+    ptrdiff_t taps, steps, lanes, wrap;
     int clip, pairs;
     int64_t start, stride, dilation, limit;
 } dw_correlate;

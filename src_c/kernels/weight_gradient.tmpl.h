@@ -220,16 +220,17 @@ DW_CORRELATE(pairs, 8, 1, 1, 1)
 #endif
 #undef DW_CORRELATE
 
-/* Sums of y over the steps, of N vectors of lanes, or of a part of one. */
-DW_INLINE void V(add_columns)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lanes, const int N, const int tail)
+/* Sums of y over the steps [from, to), of N vectors of lanes, or of a part of one. */
+DW_INLINE void V(add_columns)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t lanes, ptrdiff_t from, ptrdiff_t to,
+                              const int N, const int tail)
 {
     T *const target = (T *)job->bias_sums + lane;
-    const T *y = (const T *)job->y + lane;
+    const T *y = (const T *)job->y + from * job->y_step + lane;
     VEC sum[8];
     DW_UNROLL
     for (int n = 0; n < N; n++)
         sum[n] = V(load_part)(target + n * LANES, lanes, tail);
-    for (ptrdiff_t i = 0; i < job->steps; i++, y += job->y_step) {
+    for (ptrdiff_t i = from; i < to; i++, y += job->y_step) {
         DW_UNROLL
         for (int n = 0; n < N; n++)
             sum[n] = V(add)(sum[n], V(load_part)(y + n * LANES, lanes, tail));
@@ -245,21 +246,38 @@ DW_INLINE void V(add_columns)(const dw_correlate *job, ptrdiff_t lane, ptrdiff_t
 /* As many at a time as wait for each other's last addition. */
 static void V(add_steps)(const dw_correlate *job, ptrdiff_t lanes)
 {
+    const ptrdiff_t steps = job->steps, wrap = job->wrap, plain = lanes - (wrap > 0 ? LANES : 0);
     ptrdiff_t lane = 0;
-    for (; lane + 8 * LANES <= lanes; lane += 8 * LANES)
-        V(add_columns)(job, lane, lanes - lane, 8, 0);
-    for (; lane + 4 * LANES <= lanes; lane += 4 * LANES)
-        V(add_columns)(job, lane, lanes - lane, 4, 0);
-    for (; lane + LANES <= lanes; lane += LANES)
-        V(add_columns)(job, lane, lanes - lane, 1, 0);
-    if (lane < lanes)
-        V(add_columns)(job, lane, lanes - lane, 1, 1);
+    for (; lane + 8 * LANES <= plain; lane += 8 * LANES)
+        V(add_columns)(job, lane, LANES, 0, steps, 8, 0);
+    for (; lane + 4 * LANES <= plain; lane += 4 * LANES)
+        V(add_columns)(job, lane, LANES, 0, steps, 4, 0);
+    for (; lane + LANES <= plain; lane += LANES)
+        V(add_columns)(job, lane, LANES, 0, steps, 1, 0);
+    if (wrap > 0) {
+        V(add_columns)(job, lanes - wrap, wrap, -1, 0, 1, 1);
+        V(add_columns)(job, lane, LANES, 0, steps - 1, 1, 0);
+        V(add_columns)(job, lane, LANES - wrap, steps - 1, steps, 1, 1);
+    } else if (lane < lanes)
+        V(add_columns)(job, lane, lanes - lane, 0, steps, 1, 1);
 }
 
-/* Steps [from, to) of one tap, of all whole vectors of lanes below `end`. */
-static DW_NOINLINE void V(correlate_one)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t end, ptrdiff_t from, ptrdiff_t to)
+/* One step of one tap, of some lanes, which are a part of a vector. */
+static DW_NOINLINE void V(correlate_part)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t lanes,
+                                          ptrdiff_t step)
 {
-    const V(piece) p = {tap, 0, from, to};
+    const size_t x_at = job->x_at + (size_t)tap * job->x_tap + (size_t)step * job->x_step + (size_t)lane;
+    const T *const x = (const T *)((uintptr_t)job->x + x_at * sizeof(T));
+    const T *const y = (const T *)job->y + step * job->y_step + lane;
+    T *const sums = (T *)job->sums + tap * job->sums_tap + lane;
+    V(store_tail)(sums, V(fma)(V(load_tail)(x, lanes), V(load_tail)(y, lanes), V(load_tail)(sums, lanes)), lanes);
+}
+
+/* Steps [from, to) of one tap, of the lanes [lane, end), which are whole vectors. */
+static DW_NOINLINE void V(correlate_one)(const dw_correlate *job, ptrdiff_t tap, ptrdiff_t lane, ptrdiff_t end,
+                                         ptrdiff_t from, ptrdiff_t to)
+{
+    const V(piece) p = {tap, lane, from, to};
     if (from >= to)
         return;
     if (job->pairs)
@@ -268,37 +286,61 @@ static DW_NOINLINE void V(correlate_one)(const dw_correlate *job, ptrdiff_t tap,
         V(correlate_lanes)(job, p, end, 1, 4, 0, 0);
 }
 
+/* Steps of tap k that are inside the input. */
+static void V(steps_of)(const dw_correlate *job, ptrdiff_t k, int64_t *from, int64_t *to)
+{
+    *from = 0;
+    *to = job->steps;
+    if (job->clip)
+        dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, from, to);
+}
+
 /* Some taps over all lanes, those in registers at the same time one after the other for each vector of lanes, so that
- * its rows are read once.  Where the input ends, not all taps have the same steps; the others are done one by one. */
+ * its rows are read once.  Where the input ends, not all taps have the same steps; the others are done one by one.
+ *
+ * If lanes wrap, the last vector is one in memory, but its last lanes are there a step ahead of the first ones: each tap
+ * begins with one step of those alone, and ends with one of the others. */
 static void V(correlate_all)(const dw_correlate *job, const V(correlate_taps) *kernels, ptrdiff_t most)
 {
     V(piece) group[DW_GRADIENT_TAPS]; /* pairs whose taps share nothing are groups of one */
     const ptrdiff_t groups = (job->taps + most - 1) / most, whole = job->lanes - job->lanes % LANES;
+    const ptrdiff_t wrap = job->wrap, plain = whole - (wrap > 0 ? LANES : 0);
+    const int apart = job->clip || wrap > 0; /* some steps are */
+    int64_t own_from, own_to;
     for (ptrdiff_t g = 0; g < groups; g++) {
         const ptrdiff_t tap = g * job->taps / groups, end = (g + 1) * job->taps / groups;
-        int64_t from = 0, to = job->steps, own_from = 0, own_to = job->steps;
+        int64_t from = 0, to = job->steps;
         if (job->clip)
             dw_interior(job->start + tap * job->dilation, job->stride, (end - 1 - tap) * job->dilation, job->limit,
                         job->steps, &from, &to);
         group[g] = (V(piece)){tap, 0, (ptrdiff_t)from, (ptrdiff_t)to};
-        for (ptrdiff_t k = tap; job->clip && k < end; k++) {
-            dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &own_from, &own_to);
-            V(correlate_one)(job, k, whole, (ptrdiff_t)own_from, (ptrdiff_t)dw_min(own_to, from));
+        for (ptrdiff_t k = tap; apart && k < end; k++) {
+            V(steps_of)(job, k, &own_from, &own_to);
+            V(correlate_one)(job, k, 0, plain, (ptrdiff_t)own_from, (ptrdiff_t)dw_min(own_to, from));
+            if (wrap > 0 && own_from < own_to) {
+                V(correlate_part)(job, k, whole - wrap, wrap, (ptrdiff_t)own_from - 1);
+                V(correlate_one)(job, k, plain, whole, (ptrdiff_t)own_from, (ptrdiff_t)dw_min(own_to - 1, from));
+            }
         }
     }
-    const ptrdiff_t width = groups == 1 ? whole : LANES;
-    for (ptrdiff_t lane = 0; lane < whole; lane += width)
+    const ptrdiff_t width = groups > 1 || plain == 0 ? LANES : plain;
+    for (ptrdiff_t lane = 0; lane < whole; lane += lane < plain ? width : LANES)
         for (ptrdiff_t g = 0; g < groups; g++) {
             V(piece) p = group[g];
             p.lane = lane;
+            p.to -= lane >= plain;
             if (p.from < p.to)
-                kernels[(g + 1) * job->taps / groups - p.tap - 1](job, p, lane + width);
+                kernels[(g + 1) * job->taps / groups - p.tap - 1](job, p, lane < plain ? lane + width : whole);
         }
-    for (ptrdiff_t k = 0, g = 0; job->clip && k < job->taps; k++) {
-        int64_t from, to;
+    for (ptrdiff_t k = 0, g = 0; apart && k < job->taps; k++) {
         g += g + 1 < groups && group[g + 1].tap == k;
-        dw_interior(job->start + k * job->dilation, job->stride, 0, job->limit, job->steps, &from, &to);
-        V(correlate_one)(job, k, whole, (ptrdiff_t)dw_max(from, group[g].to), (ptrdiff_t)to);
+        V(steps_of)(job, k, &own_from, &own_to);
+        V(correlate_one)(job, k, 0, plain, (ptrdiff_t)dw_max(own_from, group[g].to), (ptrdiff_t)own_to);
+        if (wrap > 0 && own_from < own_to) {
+            const int64_t done = dw_max(group[g].from, group[g].to - 1);
+            V(correlate_one)(job, k, plain, whole, (ptrdiff_t)dw_max(own_from, done), (ptrdiff_t)own_to - 1);
+            V(correlate_part)(job, k, plain, LANES - wrap, (ptrdiff_t)own_to - 1);
+        }
     }
     if (whole < job->lanes)
         V(correlate_tail)(job, whole);

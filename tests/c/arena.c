@@ -62,7 +62,7 @@ void arena_create(arena *a, size_t capacity)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     memset(a, 0, sizeof *a);
-    a->capacity = (capacity + SLACK + page - 1) / page * page;
+    a->capacity = (capacity + 2 * SLACK + page - 1) / page * page;
     unsigned char *map = mmap(NULL, a->capacity + 2 * page, PROT_NONE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED)
@@ -76,22 +76,37 @@ static unsigned char *slack_of(const arena *a)
     return a->at_end ? a->data - SLACK : a->data + a->used;
 }
 
+static size_t slack_behind(const arena *a) { return a->at_end > 1 ? (size_t)a->at_end : 0; }
+
+static int is_pattern(const unsigned char *slack, size_t bytes)
+{
+    int intact = 1;
+    arena_allow(slack, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        intact &= slack[i] == ARENA_PATTERN;
+    arena_forbid(slack, bytes);
+    return intact;
+}
+
 void *arena_place(arena *a, size_t bytes, int at_end)
 {
-    if (bytes + SLACK > a->capacity) {
+    if (bytes + SLACK + (size_t)at_end > a->capacity) {
         fprintf(stderr, "arena too small: %zu bytes wanted\n", bytes);
         exit(1);
     }
-    if (a->data)
+    if (a->data) {
         arena_allow(slack_of(a), SLACK);
+        arena_allow(a->data + a->used, slack_behind(a));
+    }
     if (a->read_only)
         protect(a, 0);
     a->at_end = at_end;
     a->used = bytes;
-    a->data = at_end ? a->pages + a->capacity - bytes : a->pages;
-    memset(a->data, ARENA_PATTERN, bytes);
+    a->data = at_end ? a->pages + a->capacity - bytes - slack_behind(a) : a->pages;
+    memset(a->data, ARENA_PATTERN, bytes + slack_behind(a));
     memset(slack_of(a), ARENA_PATTERN, SLACK);
     arena_forbid(slack_of(a), SLACK);
+    arena_forbid(a->data + bytes, slack_behind(a));
     return a->data;
 }
 
@@ -99,13 +114,7 @@ void arena_make_read_only(arena *a) { protect(a, 1); }
 
 int arena_is_intact(const arena *a)
 {
-    const unsigned char *slack = slack_of(a);
-    int intact = 1;
-    arena_allow(slack, SLACK);
-    for (int i = 0; i < SLACK; i++)
-        intact &= slack[i] == ARENA_PATTERN;
-    arena_forbid(slack, SLACK);
-    return intact;
+    return is_pattern(slack_of(a), SLACK) && is_pattern(a->data + a->used, slack_behind(a));
 }
 
 static void print_fault_line(void)

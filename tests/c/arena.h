@@ -20,7 +20,7 @@ enum { ARENA_PATTERN = 0xa5 };
 void arena_create(arena *a, size_t capacity);
 
 /* A writable place for `bytes` bytes, its last byte before the upper forbidden page or its first after the
- * lower one; contents are the pattern. */
+ * lower one; contents are the pattern.  With at_end > 1, so many bytes of slack lie behind it, too. */
 void *arena_place(arena *a, size_t bytes, int at_end);
 
 /* From here on a write faults. */

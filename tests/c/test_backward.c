@@ -244,9 +244,10 @@ static void check_case(const test_case *c)
 {
     int seen[2] = {0, 0};
     rng r = {~c->seed};
+    static const int places[] = {0, 1, 8, 16, 48};
     const char *isa;
-    arrays_fill(&memory, c, (int)rng_between(&r, 0, 1));
-    arrays_fill_dy(&memory, c, (int)rng_between(&r, 0, 1));
+    arrays_fill(&memory, c, RNG_PICK(&r, places));
+    arrays_fill_dy(&memory, c, RNG_PICK(&r, places));
     for (int i = 0; (isa = dwconv_isa_name(i)) != NULL; i++)
         check_isa(c, isa, &r, seen);
     for (int i = 0; (isa = dwconv_isa_name(i)) != NULL; i++)
