@@ -61,11 +61,15 @@ DW_INLINE void V(sum_bundle)(const dw_bundle *job, VEC *acc, const T *x, int64_t
     const T *w = job->w;
     ptrdiff_t k = job->taps;
     if (STRIDE > 0) {
-        for (; k >= TAPS; k -= TAPS, x += TAPS * d * LANES, at += TAPS * d, w += TAPS * LANES)
+        for (; k >= TAPS; k -= TAPS, x += TAPS * d * LANES, at += TAPS * d, w += TAPS * LANES) {
+            DW_OPAQUE(x); /* or rows that blocks have in common would stay in registers, and sums would not */
             V(bundle_block)(acc, x, w, at, limit, TAPS, STRIDE, DILATION, CHECK);
+        }
+        DW_OPAQUE(x);
         if (k >= HALF) {
             V(bundle_block)(acc, x, w, at, limit, HALF, STRIDE, DILATION, CHECK);
             k -= HALF, x += HALF * d * LANES, at += HALF * d, w += HALF * LANES;
+            DW_OPAQUE(x);
         }
     }
     for (; k > 0; k--, x += d * LANES, at += d, w += LANES)

@@ -47,8 +47,11 @@ DW_INLINE void V(correlate_vector)(const dw_correlate_bundle *job, const T *x, c
     const ptrdiff_t row = job->sums_tap;
     T *target = job->sums;
     ptrdiff_t k = job->taps;
-    for (; k >= TAPS; k -= TAPS, x += TAPS * LANES, at += TAPS, target += TAPS * row)
+    for (; k >= TAPS; k -= TAPS, x += TAPS * LANES, at += TAPS, target += TAPS * row) {
+        DW_OPAQUE(x); /* or rows that blocks have in common would stay in registers, and steps of y would not */
         V(correlate_turned)(target, row, x, gradient, at, job->limit, TAPS, CHECK);
+    }
+    DW_OPAQUE(x);
     if (k >= TAPS / 2) {
         V(correlate_turned)(target, row, x, gradient, at, job->limit, TAPS / 2, CHECK);
         k -= TAPS / 2, x += TAPS / 2 * LANES, at += TAPS / 2, target += TAPS / 2 * row;
