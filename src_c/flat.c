@@ -46,25 +46,31 @@ static void one_channel(const dw_call *call, const dw_region *region, dw_part pa
  * neighbouring elements as are whole vectors and whole steps.  Lane j of each belongs to the same channel, and so many
  * taps on, memory is that of the next row.  If that is more taps than conv_rows shares rows over, each tap loads its own
  * vector, which is half the speed, at every number of channels and every dilation.
- * With a multiplier, every input of channels_last is repeated in a tile first, so that a step of it looks like one of the
- * result.  Covers interior rows; nothing is clipped here. */
+ * With a multiplier, every input of channels_last is repeated: in registers, or in a tile first, so that a step of it looks
+ * like one of the result.  Covers interior rows; nothing is clipped here. */
 typedef struct rows {
     const dw_call *call;
     ptrdiff_t item, channels, width; /* side by side, in the result; lanes of a row */
+    ptrdiff_t repeat; /* in registers */
     const char *init, *w;
 } rows;
 
 static void convolve(const rows *s, const char *x, char *y, int64_t steps)
 {
     const dw_plan *plan = s->call->plan;
-    const ptrdiff_t item = s->item, width = s->width;
+    const ptrdiff_t item = s->item, width = s->width, repeat = s->repeat;
     int64_t left = steps * s->channels;
     while (left > 0) { /* whole rows, and what is left of one */
+        if (repeat > 1 && left < width) { /* a whole one again, some of it twice, so that no vector goes past the end of x */
+            x -= (width - left) / repeat * item;
+            y -= (width - left) * item;
+            left = width;
+        }
         const int64_t n = left >= width ? left - left % width : left;
         const dw_rows job = {
             .x = x,
-            .x_row = (size_t)width,
-            .x_tap = (size_t)(plan->problem.dilation * s->channels),
+            .x_row = (size_t)(width / repeat),
+            .x_tap = (size_t)(plan->problem.dilation * s->channels / repeat),
             .w = s->w,
             .w_tap = width,
             .w_column = plan->kernels->vector_lanes,
@@ -75,12 +81,16 @@ static void convolve(const rows *s, const char *x, char *y, int64_t steps)
             .rows = n >= width ? (ptrdiff_t)(n / width) : 1,
             .lanes = n >= width ? width : (ptrdiff_t)n,
             .taps = (ptrdiff_t)plan->problem.kernel_size,
+            .repeat = repeat,
             .kind = s->call->activation.kind,
             .alpha = s->call->activation.alpha,
             .beta = s->call->activation.beta,
         };
-        plan->kernels->conv_rows(&job);
-        x += n * item;
+        if (repeat > 1)
+            plan->kernels->conv_repeated(&job);
+        else
+            plan->kernels->conv_rows(&job);
+        x += n / repeat * item;
         y += n * item;
         left -= n;
     }
@@ -93,34 +103,36 @@ static void side_by_side(const dw_call *call, const dw_region *region, dw_part p
     const dw_kernels *kernels = plan->kernels;
     const ptrdiff_t item = plan->item_bytes, channels = (ptrdiff_t)dw_flat_channels(plan);
     const ptrdiff_t width = (ptrdiff_t)dw_flat_row(plan), sequences = (ptrdiff_t)plan->out_channels / channels;
-    const ptrdiff_t b = (ptrdiff_t)part.across / sequences, o = (ptrdiff_t)part.across % sequences;
+    const ptrdiff_t o = (ptrdiff_t)part.across % sequences;
     const ptrdiff_t multiplier = (ptrdiff_t)p->depth_multiplier, repeat = sequences == 1 ? multiplier : 1;
+    const bool in_tile = repeat > 1 && !dw_repeats(plan);
 
     char *const tile = workspace;
-    char *const init = repeat > 1 ? tile + DW_X_TILE_BYTES : tile, *const w = init + width * item;
+    char *const init = in_tile ? tile + DW_X_TILE_BYTES : tile, *const w = init + width * item;
     for (ptrdiff_t j = 0; j < width; j += channels) {
         if (call->bias)
             kernels->repeat_lanes(call->bias + o * item, 0, 0, 1, init + j * item, width, 1, channels);
         kernels->repeat_lanes(call->w + o * item, call->w_tap, 0, 1, w + j * item, width, (ptrdiff_t)p->kernel_size,
                               channels);
     }
-    const rows s = {.call = call, .item = item, .channels = channels, .width = width,
+    if (repeat > 1 && !in_tile)
+        kernels->regroup(w, width, (ptrdiff_t)p->kernel_size, width, repeat);
+    const rows s = {.call = call, .item = item, .channels = channels, .width = width, .repeat = in_tile ? 1 : repeat,
                     .init = call->bias ? init : NULL, .w = w};
 
     const int64_t first = region->first + part.first_row, reach = (p->kernel_size - 1) * p->dilation;
-    const char *x = call->x + (b * plan->x.batch + o / multiplier * plan->x.channel
-                               + (first - p->pad_left) * plan->x.step) * item;
-    char *y = call->y + (b * plan->y.batch + o * plan->y.channel + first * plan->y.step) * item;
-    int64_t left = part.last_row - part.first_row;
-    if (repeat == 1) {
-        convolve(&s, x, y, left);
-        return;
-    }
-    const int64_t most = dw_flat_block(plan);
-    for (int64_t n; left > 0; left -= n, x += n * plan->x.step * item, y += n * plan->y.step * item) {
-        n = dw_min(left, most);
-        kernels->repeat_lanes(x, 0, 0, repeat, tile, 0, 1, (ptrdiff_t)(n + reach) * channels);
-        convolve(&s, tile, y, n);
+    const int64_t b = part.across / sequences * region->items, last = dw_min(b + region->items, p->batch);
+    for (int64_t i = b; i < last; i++) {
+        const char *x = call->x + (i * plan->x.batch + o / multiplier * plan->x.channel
+                                   + (first - p->pad_left) * plan->x.step) * item;
+        char *y = call->y + (i * plan->y.batch + o * plan->y.channel + first * plan->y.step) * item;
+        const int64_t steps = part.last_row - part.first_row, most = in_tile ? dw_flat_block(plan) : steps;
+        for (int64_t done = 0, n; done < steps; done += n, x += n * plan->x.step * item, y += n * plan->y.step * item) {
+            n = dw_min(steps - done, most);
+            if (in_tile)
+                kernels->repeat_lanes(x, 0, 0, repeat, tile, 0, 1, (ptrdiff_t)(n + reach) * channels);
+            convolve(&s, in_tile ? tile : x, y, n);
+        }
     }
 }
 

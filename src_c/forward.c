@@ -74,6 +74,7 @@ static void run_task(void *argument, int64_t index, int worker)
     switch (region->way) {
     case DW_DIRECT: dw_direct_task(call, region, part, workspace); break;
     case DW_PAIRS: dw_pairs_task(call, region, part, workspace); break;
+    case DW_REPEATED: dw_repeated_task(call, region, part, workspace); break;
     case DW_PANEL: dw_panel_task(call, region, part, workspace); break;
     case DW_FLAT: dw_flat_task(call, region, part, workspace); break;
     case DW_LINES: dw_lines_task(call, region, part, workspace); break;
@@ -89,7 +90,7 @@ static void run_task(void *argument, int64_t index, int worker)
 static void cut(dw_call *call, int i, int threads)
 {
     const dw_region *region = &call->plan->regions[i];
-    const bool in_place = region->way == DW_DIRECT || region->way == DW_PAIRS;
+    const bool in_place = region->way == DW_DIRECT || region->way == DW_PAIRS || region->way == DW_REPEATED;
     const int64_t rows = rows_of(region);
     int64_t chunks = 1;
     if (threads > 1) {

@@ -10,8 +10,8 @@
 
 #include <stdbool.h>
 
-/* The six ways to walk over a problem; each file of that name explains one. */
-typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES, DW_BUNDLE, DW_PAIRS } dw_way;
+/* The seven ways to walk over a problem; each file of that name explains one. */
+typedef enum dw_way { DW_DIRECT, DW_PANEL, DW_FLAT, DW_LINES, DW_BUNDLE, DW_PAIRS, DW_REPEATED } dw_way;
 
 /* Where an element is: base + batch*b + step*t + channel*c, in elements. */
 typedef struct dw_strides {
@@ -37,7 +37,7 @@ typedef struct dw_region {
     int32_t way;
     int32_t natural;          /* PANEL: 1 = tile rows are consecutive input steps, 0 = every dilation-th */
     int32_t packs_weights;    /* DIRECT */
-    int32_t items;            /* DIRECT: batch items of one task */
+    int32_t items;            /* DIRECT, FLAT: batch items of one task */
 } dw_region;
 
 enum { DW_MAX_REGIONS = 4 };
@@ -170,6 +170,13 @@ static inline int64_t dw_row_bytes(const dw_plan *plan, int64_t steps)
     return dw_min(steps, most / step) * plan->x.step * plan->item_bytes;
 }
 
+/* Whether conv_repeated takes the multiplier. */
+static inline bool dw_repeats(const dw_plan *plan)
+{
+    const int64_t multiplier = plan->problem.depth_multiplier;
+    return multiplier > 1 && multiplier <= DW_ALIGN / plan->item_bytes && (multiplier & (multiplier - 1)) == 0;
+}
+
 /* Whether results should be written past the caches, because they would not stay there anyway. */
 static inline bool dw_output_exceeds(const dw_plan *plan, int64_t bytes)
 {
@@ -181,11 +188,12 @@ static inline bool dw_output_is_large(const dw_plan *plan)
     return dw_output_exceeds(plan, DW_STREAM_BYTES);
 }
 
-/* schedule.c chooses ways and tiles; direct.c, pairs.c, panel.c, flat.c and lines.c run one task each. */
+/* schedule.c chooses ways and tiles; direct.c, pairs.c, repeated.c, panel.c, flat.c and lines.c run one task each. */
 void dw_schedule(dw_plan *plan);
 void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_pairs_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
+void dw_repeated_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_flat_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 void dw_lines_task(const dw_call *call, const dw_region *region, dw_part part, char *workspace);
 

@@ -4,7 +4,8 @@
  *
  * A lane is one output channel of one batch item (and of one time segment, where channels are few).  The task packs
  * the input its lanes need into a tile, one row per step, and runs the kernel on the tile.  That takes care of
- * every layout, of the depth multiplier, of C below the vector width and of rows that would collide in the cache.
+ * every layout, of the depth multiplier (in the tile, or in registers from a tile of narrower rows), of C below the vector
+ * width and of rows that would collide in the cache.
  *
  *     x tile  [units][tile_row]  a unit is one input step (natural) or one dilation's worth of steps
  *     w tile  [taps][tile_row]
@@ -28,7 +29,9 @@ typedef struct panel {
     const dw_kernels *kernels;
     const dw_region *region;
     ptrdiff_t item, tile_row, lanes;
+    ptrdiff_t repeat, x_row; /* lanes for each element of the x tile, elements of a row of it */
     ptrdiff_t all_lanes;
+    ptrdiff_t w_lanes, w_column; /* lanes in the weight tile, and from one vector of lanes to the next */
     ptrdiff_t sum, summand; /* neighbouring lanes that make one result; first of them that is being added */
     ptrdiff_t x_at[DW_MAX_PANEL_LANES], y_at[DW_MAX_PANEL_LANES]; /* of each lane, at step 0 */
     run runs[DW_MAX_PANEL_LANES];
@@ -64,7 +67,7 @@ static void find_lanes(panel *p, int64_t first)
         int64_t result = o / sum, channel = result * plan->lane_sum, summand = 0; /* a panel begins with a result */
         *r = (run){lane, (ptrdiff_t)dw_min(p->lanes - lane, channels - o), (ptrdiff_t)channel};
         for (; o < channels && lane < p->lanes; o++, lane++, channel++) {
-            p->x_at[lane] = x + (ptrdiff_t)(channel / multiplier) * plan->x.channel;
+            p->x_at[lane / p->repeat] = x + (ptrdiff_t)(channel / multiplier) * plan->x.channel;
             if (summand == 0)
                 p->y_at[results++] = y + (ptrdiff_t)result * plan->y.channel;
             if (++summand == sum) {
@@ -81,11 +84,13 @@ static void pack_weights(panel *p, int64_t tap, int64_t taps)
     if (p->have_tap == tap)
         return;
     const ptrdiff_t w_tap = p->call->w_tap;
-    for (int i = 0; i < p->runs_used; i++) {
+    for (int i = 0; i < p->runs_used && p->runs[i].lane < p->w_lanes; i++) {
         const run *r = &p->runs[i];
         copy_lanes(p, p->call->w + (tap * w_tap + r->channel) * p->item, w_tap, p->w_tile + r->lane * p->item,
                    p->tile_row, (ptrdiff_t)taps, r->lanes);
     }
+    if (p->repeat > 1)
+        p->kernels->regroup(p->w_tile, p->tile_row, (ptrdiff_t)taps, p->w_lanes, p->repeat);
     p->have_tap = tap;
 }
 
@@ -100,17 +105,18 @@ static void pack_bias(panel *p)
 static void pack_steps(const panel *p, int64_t step, ptrdiff_t row, ptrdiff_t rows)
 {
     const dw_plan *plan = p->plan;
-    const ptrdiff_t multiplier = (ptrdiff_t)plan->problem.depth_multiplier;
-    char *tile = p->x_tile + row * p->tile_row * p->item;
+    const ptrdiff_t multiplier = (ptrdiff_t)plan->problem.depth_multiplier / p->repeat;
+    char *tile = p->x_tile + row * p->x_row * p->item;
     const ptrdiff_t offset = (ptrdiff_t)step * plan->x.step, advance = (ptrdiff_t)p->unit_steps * plan->x.step;
-    if (plan->problem.layout == DWCONV_CHANNELS_FIRST) {
-        p->kernels->gather_lanes(p->call->x, p->x_at, offset, advance, tile, p->tile_row, rows, p->lanes);
+    if (plan->problem.layout == DWCONV_CHANNELS_FIRST || advance == 1) {
+        p->kernels->gather_lanes(p->call->x, p->x_at, offset, advance, tile, p->x_row, rows, p->lanes / p->repeat);
         return;
     }
     for (int i = 0; i < p->runs_used; i++) {
         const run *r = &p->runs[i];
-        p->kernels->repeat_lanes(p->call->x + (p->x_at[r->lane] + offset) * p->item, advance, r->channel % multiplier,
-                                 multiplier, tile + r->lane * p->item, p->tile_row, rows, r->lanes);
+        const ptrdiff_t lane = r->lane / p->repeat;
+        p->kernels->repeat_lanes(p->call->x + (p->x_at[lane] + offset) * p->item, advance, r->channel % multiplier,
+                                 multiplier, tile + lane * p->item, p->x_row, rows, r->lanes / p->repeat);
     }
 }
 
@@ -120,7 +126,7 @@ static void pack_units(panel *p, int64_t start, int64_t lo, int64_t hi)
 {
     int64_t from = lo;
     if (p->have_start == start && p->have_lo <= lo && lo < p->have_hi) {
-        const ptrdiff_t row_bytes = p->tile_row * p->item;
+        const ptrdiff_t row_bytes = p->x_row * p->item;
         memmove(p->x_tile, p->x_tile + (lo - p->have_lo) * row_bytes, (size_t)((p->have_hi - lo) * row_bytes));
         from = p->have_hi;
     }
@@ -149,12 +155,12 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
         char *target = y + i * y_row * p->item;
         dw_rows job = {
             .x = p->x_tile,
-            .x_at = (size_t)(i * p->row_units * p->tile_row),
-            .x_row = (size_t)(inner * p->row_units * p->tile_row),
-            .x_tap = (size_t)(p->tap_units * p->tile_row),
+            .x_at = (size_t)(i * p->row_units * p->x_row),
+            .x_row = (size_t)(inner * p->row_units * p->x_row),
+            .x_tap = (size_t)(p->tap_units * p->x_row),
             .w = p->w_tile,
             .w_tap = p->tile_row,
-            .w_column = p->kernels->vector_lanes,
+            .w_column = p->w_column,
             .block = DW_TALL_ROWS,
             .init = more ? target : p->call->bias ? p->bias_tile : NULL,
             .init_row = more ? (ptrdiff_t)inner * y_row : 0,
@@ -163,6 +169,7 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             .rows = (ptrdiff_t)((rows - i - 1) / inner + 1),
             .lanes = p->lanes,
             .taps = (ptrdiff_t)taps,
+            .repeat = p->repeat,
             .kind = last ? p->call->activation.kind : DWCONV_LINEAR,
             .alpha = p->call->activation.alpha,
             .beta = p->call->activation.beta,
@@ -179,7 +186,10 @@ static void convolve(const panel *p, const dw_walk *walk, int64_t row, int64_t r
             job.x_row = (size_t)advance * step;
             job.x_tap = (size_t)problem->dilation * step;
         }
-        p->kernels->conv_rows(&job);
+        if (p->repeat > 1)
+            p->kernels->conv_repeated(&job);
+        else
+            p->kernels->conv_rows(&job);
     }
 }
 
@@ -204,7 +214,7 @@ static void unpack(const panel *p, int64_t step, int64_t rows)
     const ptrdiff_t sum = p->sum;
     if (sum > 1)
         p->kernels->sum_lanes(p->y_tile, p->tile_row, (ptrdiff_t)rows, p->all_lanes / sum, sum);
-    if (plan->problem.layout == DWCONV_CHANNELS_FIRST) {
+    if (plan->problem.layout == DWCONV_CHANNELS_FIRST || advance == 1) {
         p->kernels->scatter_lanes(p->y_tile, p->tile_row, p->call->y, p->y_at, offset, advance, (ptrdiff_t)rows,
                                   p->all_lanes / sum);
         return;
@@ -235,7 +245,7 @@ static void convolve_block(panel *p, const dw_walk *walk, int64_t row, int64_t r
 static void size_block(const panel *p, int64_t *rows, int64_t *taps)
 {
     const ptrdiff_t row_bytes = p->tile_row * p->item;
-    const int64_t x_rows = DW_X_TILE_BYTES / row_bytes, inner = p->inner_phases;
+    const int64_t x_rows = DW_X_TILE_BYTES / (p->x_row * p->item), inner = p->inner_phases;
     const int64_t most_taps = dw_min(p->plan->problem.kernel_size, DW_W_TILE_BYTES / row_bytes);
     const int64_t block = inner * DW_ROW_BLOCK;
     int64_t n = 0, k = most_taps;
@@ -262,7 +272,13 @@ void dw_panel_task(const dw_call *call, const dw_region *region, dw_part part, c
     p.all_lanes = p.lanes = (ptrdiff_t)dw_min(region->panel_lanes, region->lanes - first);
     p.tile_row = (ptrdiff_t)dw_round_up(region->panel_lanes, DW_ALIGN / p.item);
     p.sum = (ptrdiff_t)dw_summed_lanes(plan);
+    p.repeat = plan->lane_sum == 1 && dw_repeats(plan) ? (ptrdiff_t)problem->depth_multiplier : 1;
+    p.x_row = (ptrdiff_t)dw_round_up(p.tile_row / p.repeat, DW_ALIGN / p.item);
     find_lanes(&p, first);
+    const ptrdiff_t vector = plan->kernels->vector_lanes;
+    const bool alike = plan->lane_sum == 1 && vector % plan->out_channels == 0; /* channels of one vector and the next */
+    p.w_lanes = alike ? vector : p.tile_row;
+    p.w_column = alike ? 0 : vector;
     p.in_place = plan->y.channel == 1 && problem->layout == DWCONV_CHANNELS_LAST && p.runs_used == 1 && p.sum == 1;
     /* Sums over neighbouring lanes: a gradient whose multiplier is one already, so that only the sums need a tile. */
     p.x_in_place = problem->layout == DWCONV_CHANNELS_LAST && !region->natural && problem->depth_multiplier == 1

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Chooses how to walk over a problem.  Six ways, each in a file of its own:
+ * Chooses how to walk over a problem.  Seven ways, each in a file of its own:
  *   direct  rows of channels are read and written in place
  *   pairs   the same with a depth multiplier of two: lanes are pairs of output channels
+ *   repeated  in place with other multipliers that are powers of two
  *   panel   lanes (any independent output sequences) are packed side by side in a small tile first
  *   flat    lanes are neighbouring steps of one sequence; nothing is packed but the weights
  *   lines   the same where the ends of a sequence are done by masks: short ones with few taps, some with many
@@ -49,13 +50,16 @@ static void add_flat(dw_plan *plan, int64_t first, int64_t steps)
     const bool few_taps = plan->problem.kernel_size <= DW_FLAT_TAPS;
     r->panel_lanes = by_channel ? few_taps ? DW_LINES_OF_A_TASK : 1 : plan->out_channels;
     r->panels = dw_ceil_div(plan->out_channels, r->panel_lanes);
-    r->tasks_across = plan->problem.batch * r->panels;
+    /* Short batch items together, whose weights are then packed once. */
+    r->items = by_channel ? 1 : (int32_t)dw_clamp(DW_FLAT_TASK_ROWS * dw_flat_row(plan) / (steps * plan->out_channels), 1,
+                                                  plan->problem.batch);
+    r->tasks_across = dw_ceil_div(plan->problem.batch, r->items) * r->panels;
 }
 
-/* channels_last, multiplier 2, or its gradient */
-static void add_pairs(dw_plan *plan, int64_t steps)
+/* Pairs or repeated: channels_last with a multiplier, or its gradient. */
+static void add_multiplied(dw_plan *plan, dw_way way, int64_t steps)
 {
-    dw_region *r = add_region(plan, DW_PAIRS, 0, steps);
+    dw_region *r = add_region(plan, way, 0, steps);
     r->phases = phases_of(&plan->problem, steps);
     r->tasks_across = plan->problem.batch;
 }
@@ -135,20 +139,20 @@ static bool side_by_side_fits(const dw_plan *plan, int64_t interior, bool shared
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t channels = plan->out_channels, lanes = plan->kernels->vector_lanes, row = dw_flat_row(plan);
-    const bool repeats = p->depth_multiplier > 1;
+    const bool repeats = p->depth_multiplier > 1 && !dw_repeats(plan); /* in a tile */
     if (p->layout != DWCONV_CHANNELS_LAST || p->stride > 1 || plan->lane_sum > 1 || plan->x.step != p->channels
         || plan->y.step != channels || channels >= 4 * lanes || interior < DW_FLAT_MIN_STEPS)
         return false;
-    if (!repeats && p->kernel_size <= DW_FLAT_TAPS)
+    if (p->depth_multiplier == 1 && p->kernel_size <= DW_FLAT_TAPS)
         return channels < lanes;
-    if (!repeats && channels % lanes == 0)
+    if (p->depth_multiplier == 1 && channels % lanes == 0)
         return false;
     const int64_t room = DW_W_TILE_BYTES + (repeats ? 0 : DW_X_TILE_BYTES);
     if (interior < 2 * p->kernel_size || (p->kernel_size + 1) * row * plan->item_bytes > room
         || (repeats && dw_flat_block(plan) < p->kernel_size * p->dilation))
         return false;
     const int64_t advance = p->dilation * channels;
-    return !shared || (row % advance == 0 && row / advance <= plan->kernels->most_reuse);
+    return !shared || (row % advance == 0 && row / advance <= (dw_repeats(plan) ? 2 : plan->kernels->most_reuse));
 }
 
 /* A way for the steps whose taps are all inside the input, which are [lo, hi), and panels for the others. */
@@ -229,16 +233,19 @@ void dw_schedule(dw_plan *plan)
     int64_t lo, hi;
     dw_interior(-p->pad_left, p->stride, (p->kernel_size - 1) * p->dilation, p->in_steps, p->out_steps, &lo, &hi);
     const int64_t interior = hi - lo;
+    const bool as_pairs = last && p->depth_multiplier * plan->lane_sum == 2 && plan->out_channels >= 2 * vector;
     const bool few = p->batch * plan->out_channels * 2 <= wide && interior >= 4 * DW_ROW_BLOCK; /* sequences */
 
-    if (side_by_side_fits(plan, interior, true))
+    if (last && dw_repeats(plan) && plan->out_channels % plan->kernels->vector_lanes == 0 && !as_pairs
+        && p->kernel_size <= DW_DIRECT_MOST_TAPS && (few_taps || rows_fit(plan)))
+        add_multiplied(plan, DW_REPEATED, p->out_steps);
+    else if (side_by_side_fits(plan, interior, true))
         add_between_edges(plan, DW_FLAT, lo, hi);
     else if (last && p->depth_multiplier == 1 && plan->lane_sum == 1 && p->channels * 2 > vector
              && (p->kernel_size <= DW_DIRECT_TAPS || p->stride > 4 || rows_fit(plan)))
         add_direct(plan, 0, p->out_steps);
-    else if (last && p->depth_multiplier * plan->lane_sum == 2 && plan->out_channels >= 2 * vector
-             && p->kernel_size <= DW_DIRECT_MOST_TAPS && (few_taps || rows_fit(plan)))
-        add_pairs(plan, p->out_steps);
+    else if (as_pairs && p->kernel_size <= DW_DIRECT_MOST_TAPS && (few_taps || rows_fit(plan)))
+        add_multiplied(plan, DW_PAIRS, p->out_steps);
     else if (side_by_side_fits(plan, interior, false))
         add_between_edges(plan, DW_FLAT, lo, hi);
     else if (!last && p->stride == 1 && few_taps && plan->y.step == 1 && plan->lane_sum == 1

@@ -38,6 +38,7 @@ enum {
     DW_DIRECT_MOST_TAPS = 384,  /* the weights of two vectors of channels must fit the tiles */
     DW_FLAT_TAPS = 8,           /* channels_first: lanes of time up to here, lanes of channels above */
     DW_FLAT_MIN_STEPS = 64,     /* fewer output steps than this do not fill the lanes of time */
+    DW_FLAT_TASK_ROWS = 768,    /* channels_last: short batch items are taken together up to here */
     DW_FLAT_STEPS_PER_TAP = 96, /* channels_first: fewer than that are transposed, because every tap at the ends of a
                                  * sequence is a call (K = 7, 128 steps: 607 to 228 us, 400: 423 to 308, 800: 303 to 294) */
     DW_LINE_STEPS = 32,         /* shorter sequences do not fill the lanes of time (16 x 512 of 64 steps, K = 7: 245 to 170 us) */

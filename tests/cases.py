@@ -16,7 +16,7 @@ LAYOUTS = ("channels_last", "channels_first")
 CHANNELS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 130)
 KERNEL_SIZES = (*range(1, 10), 15, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 130)
 STEPS = (1, 2, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, *range(96, 130))
-MULTIPLIERS = (1, 2, 3, 4, 7)
+MULTIPLIERS = (1, 2, 3, 4, 7, 8, 16)
 STRIDES = (1, 2, 3, 4)
 DILATIONS = (1, 2, 3, 4, 7, 33)
 

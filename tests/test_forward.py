@@ -52,6 +52,10 @@ SWEEPS = {
         dict(steps=t, channels=c, dilation_rate=d, kernel_size=k, strides=1, multiplier=1, batch=1)
         for t, c, d, k in ((700, 129, 256, 3), (900, 160, 210, 4), (500, 520, 70, 7), (90, 1030, 32, 2))
     ],
+    "repeated in registers": [
+        dict(steps=t, channels=c, multiplier=m)
+        for t, c, m in itertools.product((40, 200), (1, 2, 3, 8, 16), (2, 4, 8, 16))
+    ],
     "past the caches": [
         dict(steps=1060, channels=3072, kernel_size=k, dilation_rate=1, strides=1, multiplier=1, batch=1)
         for k in (3, 9)

@@ -61,6 +61,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "correlate_bundle.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "pair_rows.tmpl.h"
+#include "repeated_rows.tmpl.h"
 #include "lines.tmpl.h"
 #include "long_lines.tmpl.h"
 #include "line_gradient.tmpl.h"
@@ -86,6 +87,7 @@ enum { DW_PLAIN, DW_STREAM, DW_ACTIVATED };
 #include "correlate_bundle.tmpl.h"
 #include "weight_gradient.tmpl.h"
 #include "pair_rows.tmpl.h"
+#include "repeated_rows.tmpl.h"
 #include "lines.tmpl.h"
 #include "long_lines.tmpl.h"
 #include "line_gradient.tmpl.h"
@@ -113,10 +115,10 @@ const dw_table DW_TABLE = {
     .has_fma = DW_HAS_FMA,
     .f32 = {LANES_F32, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f32, activate_f32, conv_line_f32, fence_f32, gather_lanes_f32,
             scatter_lanes_f32, repeat_lanes_f32, activation_gradient_f32, sum_lanes_f32, correlate_f32, correlate_lines_f32,
-            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, conv_pairs_f32, pack_pairs_f32, DW_BUNDLES(f32), DW_CONV_LINES(f32), fft_spectrum_f32,
-            fft_convolve_f32},
+            add_chains_f32, add_rows_f32, conv_step_f32, split_columns_f32, conv_pairs_f32, pack_pairs_f32, conv_repeated_f32, regroup_f32,
+            DW_BUNDLES(f32), DW_CONV_LINES(f32), fft_spectrum_f32, fft_convolve_f32},
     .f64 = {LANES_F64, DW_MOST_REUSE, DW_FFT_STEPS, conv_rows_f64, activate_f64, conv_line_f64, fence_f64, gather_lanes_f64,
             scatter_lanes_f64, repeat_lanes_f64, activation_gradient_f64, sum_lanes_f64, correlate_f64, correlate_lines_f64,
-            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, conv_pairs_f64, pack_pairs_f64, DW_BUNDLES(f64), DW_CONV_LINES(f64), fft_spectrum_f64,
-            fft_convolve_f64},
+            add_chains_f64, add_rows_f64, conv_step_f64, split_columns_f64, conv_pairs_f64, pack_pairs_f64, conv_repeated_f64, regroup_f64,
+            DW_BUNDLES(f64), DW_CONV_LINES(f64), fft_spectrum_f64, fft_convolve_f64},
 };

@@ -22,6 +22,7 @@ typedef struct dw_rows {
     size_t x_at, x_row, x_tap, x_phase;
     ptrdiff_t w_tap, w_column, init_row, y_row, y_phase;
     ptrdiff_t rows, lanes, taps, head;
+    ptrdiff_t repeat; /* conv_repeated: lanes for each element of x */
     ptrdiff_t phases; /* the same so many times, x_phase and y_phase further each time; 0 means once */
     int clip;
     int block;  /* rows at a time where they share input: 1, 2, 4, 8, 12 or 16 */
@@ -245,6 +246,11 @@ typedef struct dw_kernels {
      * for each tap.  No head, no phases, no stream; rows are checked as if clip were set. */
     void (*conv_pairs)(const dw_rows *job, int sums);
     void (*pack_pairs)(const void *w, ptrdiff_t w_tap, void *tile, ptrdiff_t taps, ptrdiff_t lanes, int sums);
+    /* conv_rows where lane l reads x at l / repeat instead of l, for a power of two up to DW_ALIGN bytes of lanes.  x may be
+     * read up to the end of the last vector of lanes.  Of weights, each vector of lanes is as regroup makes it.  No head, no
+     * phases, no stream. */
+    void (*conv_repeated)(const dw_rows *job);
+    void (*regroup)(void *tile, ptrdiff_t tile_row, ptrdiff_t rows, ptrdiff_t lanes, ptrdiff_t repeat);
     ptrdiff_t bundle_rows; /* of a block of conv_bundle, a multiple of vector_lanes */
     void (*conv_bundle)(const dw_bundle *job); /* NULL where vectors are too narrow for it to pay */
     void (*correlate_bundle)(const dw_correlate_bundle *job); /* NULL likewise */

@@ -94,6 +94,22 @@ static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b)
 {
     return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
 }
+static inline vec_f32 columns_f32(vec_f32 v, const int n)
+{
+    if (n == 2)
+        return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
+    if (n == 4)
+        return _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    return v;
+}
+static inline vec_f32 load_repeated_f32(const float *p, const int n)
+{
+    if (n == 2)
+        return _mm256_castsi256_ps(_mm256_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+    if (n == 4)
+        return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p), 1);
+    return set1_f32(*p);
+}
 static inline void leave_f32(void) {}
 
 static inline void transpose_f32(vec_f32 *v)
@@ -174,6 +190,13 @@ static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b)
 static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b)
 {
     return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
+static inline vec_f64 columns_f64(vec_f64 v, const int n) { return n == 2 ? _mm256_permute4x64_pd(v, 0xd8) : v; }
+static inline vec_f64 load_repeated_f64(const double *p, const int n)
+{
+    if (n == 2)
+        return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p), 1);
+    return set1_f64(*p);
 }
 static inline void leave_f64(void) {}
 

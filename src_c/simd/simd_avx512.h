@@ -99,6 +99,26 @@ static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b)
     const __m512i at = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     return _mm512_permutex2var_ps(a, at, b);
 }
+static inline vec_f32 columns_f32(vec_f32 v, const int n)
+{
+    if (n == 2)
+        return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15), v);
+    if (n == 4)
+        return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
+    if (n == 8)
+        return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15), v);
+    return v;
+}
+static inline vec_f32 load_repeated_f32(const float *p, const int n)
+{
+    if (n == 2)
+        return _mm512_castsi512_ps(_mm512_broadcastq_epi64(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+    if (n == 4)
+        return _mm512_broadcast_f32x4(_mm_loadu_ps(p));
+    if (n == 8)
+        return _mm512_broadcast_f32x8(_mm256_loadu_ps(p));
+    return set1_f32(*p);
+}
 static inline void leave_f32(void) {}
 
 /* Three rounds of exchanges, at distances of 1, 2 (inside 128-bit groups), then the groups themselves twice. */
@@ -202,6 +222,22 @@ static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b)
 {
     const __m512i at = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
     return _mm512_permutex2var_pd(a, at, b);
+}
+static inline vec_f64 columns_f64(vec_f64 v, const int n)
+{
+    if (n == 2)
+        return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), v);
+    if (n == 4)
+        return _mm512_permutexvar_pd(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), v);
+    return v;
+}
+static inline vec_f64 load_repeated_f64(const double *p, const int n)
+{
+    if (n == 2)
+        return _mm512_broadcast_f64x2(_mm_loadu_pd(p));
+    if (n == 4)
+        return _mm512_broadcast_f64x4(_mm256_loadu_pd(p));
+    return set1_f64(*p);
 }
 static inline void leave_f64(void) {}
 

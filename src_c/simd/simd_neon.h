@@ -67,6 +67,11 @@ static inline vec_f32 even_f32(vec_f32 a, vec_f32 b) { return vuzp1q_f32(a, b); 
 static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b) { return vuzp2q_f32(a, b); }
 static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b) { return vzip1q_f32(a, b); }
 static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b) { return vzip2q_f32(a, b); }
+static inline vec_f32 columns_f32(vec_f32 v, const int n) { return n == 2 ? vzip1q_f32(v, vextq_f32(v, v, 2)) : v; }
+static inline vec_f32 load_repeated_f32(const float *p, const int n)
+{
+    return n == 2 ? vcombine_f32(vld1_f32(p), vld1_f32(p)) : vdupq_n_f32(*p);
+}
 static inline void leave_f32(void) {}
 static inline void transpose_f32(vec_f32 *v)
 {
@@ -126,6 +131,8 @@ static inline vec_f64 even_f64(vec_f64 a, vec_f64 b) { return vuzp1q_f64(a, b); 
 static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b) { return vuzp2q_f64(a, b); }
 static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b) { return vzip1q_f64(a, b); }
 static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b) { return vzip2q_f64(a, b); }
+static inline vec_f64 columns_f64(vec_f64 v, const int n) { return (void)n, v; }
+static inline vec_f64 load_repeated_f64(const double *p, const int n) { return (void)n, set1_f64(*p); }
 static inline void leave_f64(void) {}
 static inline void transpose_f64(vec_f64 *v)
 {

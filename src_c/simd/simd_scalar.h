@@ -22,6 +22,8 @@
  *   exponent(y)                     the lowest bits of y shifted into its exponent field, zeros below
  *   even(a, b) odd(a, b)            elements 0, 2, 4, ... or 1, 3, 5, ... of a followed by b, and back:
  *   woven_low(a, b) woven_high(a, b)  the first LANES, or the others, of a[0], b[0], a[1], b[1], ...
+ *   columns(a, n)                   elements 0, n, 2n, ..., 1, n + 1, ..., for a constant n that divides LANES
+ *   load_repeated(p, n)             elements 0 .. n - 1 of p, and no other, again and again; n likewise
  *   transpose                       LANES vectors of LANES elements, in place
  *   leave                           called before code of another set runs */
 #include <math.h>
@@ -132,6 +134,8 @@ static inline double scalar_fnma_exact_f64(double a, double b, double c)
     LANEWISE(S, odd_##S(vec_##S a, vec_##S b), i < 2 ? a.at[2 * i + 1] : b.at[2 * i - 3])                            \
     LANEWISE(S, woven_low_##S(vec_##S a, vec_##S b), i % 2 ? b.at[i / 2] : a.at[i / 2])                              \
     LANEWISE(S, woven_high_##S(vec_##S a, vec_##S b), i % 2 ? b.at[2 + i / 2] : a.at[2 + i / 2])                     \
+    LANEWISE(S, columns_##S(vec_##S a, const int n), n == 2 ? a.at[i % 2 * 2 + i / 2] : a.at[i])                    \
+    LANEWISE(S, load_repeated_##S(const T *p, const int n), p[i % n])                                               \
     static inline mask_##S less_##S(vec_##S a, vec_##S b)                                                            \
     {                                                                                                                \
         mask_##S m;                                                                                                  \

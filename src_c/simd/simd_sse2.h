@@ -84,6 +84,13 @@ static inline vec_f32 even_f32(vec_f32 a, vec_f32 b) { return _mm_shuffle_ps(a, 
 static inline vec_f32 odd_f32(vec_f32 a, vec_f32 b) { return _mm_shuffle_ps(a, b, 0xdd); }
 static inline vec_f32 woven_low_f32(vec_f32 a, vec_f32 b) { return _mm_unpacklo_ps(a, b); }
 static inline vec_f32 woven_high_f32(vec_f32 a, vec_f32 b) { return _mm_unpackhi_ps(a, b); }
+static inline vec_f32 columns_f32(vec_f32 v, const int n) { return n == 2 ? _mm_shuffle_ps(v, v, 0xd8) : v; }
+static inline vec_f32 load_repeated_f32(const float *p, const int n)
+{
+    if (n == 2)
+        return _mm_castsi128_ps(_mm_shuffle_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p), 0x44));
+    return set1_f32(*p);
+}
 static inline void leave_f32(void) {}
 static inline void transpose_f32(vec_f32 *v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
 
@@ -153,6 +160,8 @@ static inline vec_f64 even_f64(vec_f64 a, vec_f64 b) { return _mm_unpacklo_pd(a,
 static inline vec_f64 odd_f64(vec_f64 a, vec_f64 b) { return _mm_unpackhi_pd(a, b); }
 static inline vec_f64 woven_low_f64(vec_f64 a, vec_f64 b) { return _mm_unpacklo_pd(a, b); }
 static inline vec_f64 woven_high_f64(vec_f64 a, vec_f64 b) { return _mm_unpackhi_pd(a, b); }
+static inline vec_f64 columns_f64(vec_f64 v, const int n) { return (void)n, v; }
+static inline vec_f64 load_repeated_f64(const double *p, const int n) { return (void)n, set1_f64(*p); }
 static inline void leave_f64(void) {}
 static inline void transpose_f64(vec_f64 *v)
 {

@@ -9,6 +9,7 @@ enum { SMALL_WORK = 200 * 1000, LARGE_WORK = 4 * 1000 * 1000 }; /* multiply-adds
 
 static const int64_t channel_counts[] = {1,  2,  3,  4,  5,  7,  8,  9,  12, 15, 16,
                                          17, 23, 31, 32, 33, 47, 63, 64, 65, 127, 128, 130};
+static const int64_t multipliers[] = {1, 2, 2, 3, 4, 4, 8, 16};
 static const int64_t kernel_sizes[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 31, 33, 63, 64, 65, 130};
 static const int64_t step_counts[] = {0,  1,  2,  3,  4,  5,  7,  8,  9,  15, 16,  17,
                                       31, 32, 33, 63, 64, 65, 66, 95, 96, 97, 127, 128, 129, 200};
@@ -95,7 +96,7 @@ test_case case_random(uint64_t seed, int large)
     p->dtype = (int32_t)rng_between(&r, 0, 1);
     p->batch = rng_one_in(&r, 64) ? 0 : rng_between(&r, 1, 3);
     p->channels = rng_one_in(&r, 64) ? 0 : RNG_PICK(&r, channel_counts);
-    p->depth_multiplier = rng_one_in(&r, 2) ? 1 : rng_between(&r, 1, 4);
+    p->depth_multiplier = rng_one_in(&r, 2) ? 1 : RNG_PICK(&r, multipliers);
     p->kernel_size = RNG_PICK(&r, kernel_sizes);
     p->stride = rng_one_in(&r, 2) ? 1 : rng_between(&r, 1, 4);
     p->dilation = rng_one_in(&r, 2) ? 1 : rng_one_in(&r, 8) ? rng_between(&r, 5, 100) : rng_between(&r, 1, 4);
