@@ -43,18 +43,16 @@ static bool takes_bundles(const dw_plan *plan, const dw_plan *derived, const dw_
     return c->chunks == 1 || (c->chunk_steps - p->pad_left >= rows && p->in_steps - last >= rows);
 }
 
-/* Whether dx is one convolution of which a task has a batch item, in place. */
-static bool takes_rows(const dw_plan *plan, const dw_plan *derived, const dw_gradient_cuts *c)
+/* Whether dx is some convolutions, of each of which a task has a batch item, in place. */
+static bool takes_rows(const dw_gradient_cuts *c, const dw_plan *derived, int inputs)
 {
-    const dw_region *r = &derived->regions[0];
-    return c->walks && derived->regions_used == 1 && r->way == DW_DIRECT && r->phases == 1
-           && r->tasks_across == plan->problem.batch;
-}
-
-/* Whether the tasks of the weight gradient keep all threads busy. */
-static bool has_enough_tasks(const dw_gradient_cuts *c, int threads)
-{
-    return c->panels * c->spans >= 2 * threads || c->panels * c->spans % threads == 0;
+    bool all = c->walks;
+    for (int n = 0; n < inputs; n++) {
+        const dw_region *r = &derived[n].regions[0];
+        all = all && derived[n].regions_used == 1 && (r->way == DW_DIRECT || r->way == DW_PAIRS) && r->phases == 1
+              && r->tasks_across == derived[n].problem.batch;
+    }
+    return all;
 }
 
 size_t dwconv_backward_workspace_size(const dwconv_plan *plan, int max_threads)
@@ -81,16 +79,20 @@ dwconv_status dwconv_backward(const dwconv_plan *opaque, const void *x, const vo
         if (bytes > 0 && (!exec->workspace || exec->workspace_bytes < bytes))
             return DWCONV_ERROR_WORKSPACE;
     }
-    dw_plan derived;
+    dw_plan derived[DW_MOST_INPUTS];
+    dw_call input[DW_MOST_INPUTS];
     const int64_t taps = dw ? plan->problem.kernel_size : 0;
-    if (dx && (dw || dbias) && plan->regions_used > 0 && plan->problem.stride == 1 && plan->problem.in_steps > 0) {
-        const dw_call input = dw_input_gradient(plan, &derived, dy, w, dx);
+    if (dx && (dw || dbias) && plan->regions_used > 0 && plan->problem.in_steps > 0) {
+        const int inputs = dw_input_gradients(plan, derived, input, dy, w, dx);
         const dw_gradient_cuts cuts = dw_gradient_cut(plan, taps, false, exec->max_threads);
-        if (has_enough_tasks(&cuts, dw_gradient_threads(plan, taps, exec->max_threads))
-            && (takes_lines(plan, &derived) || takes_bundles(plan, &derived, &cuts)
-                || takes_rows(plan, &derived, &cuts))) {
+        const bool along_time = inputs == 1 && plan->problem.stride == 1
+                                && (takes_lines(plan, derived) || takes_bundles(plan, derived, &cuts));
+        const int threads = dw_gradient_threads(plan, taps, exec->max_threads);
+        if (inputs > 0 && dw_gradient_shares_well(cuts.panels * cuts.spans, threads)
+            && (along_time || takes_rows(&cuts, derived, inputs))) {
             dw_gradient_call call = {
-                .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = taps, .input = &input,
+                .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = taps, .input = input,
+                .inputs = inputs,
             };
             dw_gradient_execute(&call, exec);
             return DWCONV_OK;

@@ -73,11 +73,19 @@ static dw_call call_of(const dw_plan *plan, const dw_plan *derived, phase f, int
     };
 }
 
-dw_call dw_input_gradient(const dw_plan *plan, dw_plan *derived, const void *dy, const void *w, void *dx)
+int dw_input_gradients(const dw_plan *plan, dw_plan *derived, dw_call *calls, const void *dy, const void *w, void *dx)
 {
-    const phase f = phase_of(&plan->problem, 0);
-    *derived = derive(plan, f);
-    return call_of(plan, derived, f, 0, dy, w, dx);
+    const int64_t phases = phases_of(&plan->problem);
+    if (phases > DW_MOST_INPUTS || phases < plan->problem.stride)
+        return 0;
+    for (int64_t k0 = 0; k0 < phases; k0++) {
+        const phase f = phase_of(&plan->problem, k0);
+        if (f.steps == 0)
+            return 0;
+        derived[k0] = derive(plan, f);
+        calls[k0] = call_of(plan, &derived[k0], f, k0, dy, w, dx);
+    }
+    return (int)phases;
 }
 
 /* Threads of the phase with most work. */

@@ -20,6 +20,12 @@
 
 enum { MOST_LEVELS = 64 };
 
+void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
+                       ptrdiff_t lanes)
+{
+    call->plan->kernels->repeat_lanes(sums, sums_row, 0, 1, target, (ptrdiff_t)call->plan->out_channels, rows, lanes);
+}
+
 /* Adds up the spans as `push` and `collapse` would have, had there been one. */
 static void add_spans(const dw_gradient_call *call)
 {

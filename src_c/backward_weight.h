@@ -43,10 +43,17 @@ typedef struct dw_gradient_call {
     char *workspace, *span_sums; /* span_sums: [spans][K+1][out_channels] */
     int64_t taps;                /* K, or 0 if only the bias is wanted */
     const dw_activated *activated; /* or NULL: dy is the gradient of the convolution itself */
-    const dw_call *input; /* the convolution of dy that gives dx and is done on the way, or NULL */
+    const dw_call *input; /* the convolutions of dy that give dx and are done on the way, or NULL */
+    int inputs;           /* how many: 1 for lines and bundles */
     dw_gradient_cuts cuts;
     size_t worker_bytes;
 } dw_gradient_call;
+
+/* Whether so many tasks, if they are equal, keep all threads busy. */
+static inline bool dw_gradient_shares_well(int64_t tasks, int threads)
+{
+    return tasks >= 2 * threads || tasks % threads == 0;
+}
 
 /* backward_weight_cuts.c: threads worth starting for so many taps (0: the bias alone), the cuts for at most that many,
  * and what they need of the workspace for each of them; the rows of dx whose last tap lies in the chunk from `step` on,
@@ -56,14 +63,15 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
 size_t dw_gradient_worker_bytes(const dw_plan *plan, const dw_gradient_cuts *cuts);
 dw_part dw_gradient_input_part(const dw_gradient_call *call, int64_t batch_item, int64_t step);
 
-/* backward_weight.c: scratch of a call, and the call itself, of which the cuts and the workspace are still open. */
+/* backward_weight.c: scratch of a call, and the call itself, of which the cuts and the workspace are still open; some lanes
+ * of finished sums to rows of dw, dbias or those of a span. */
 size_t dw_gradient_scratch_size(const dw_plan *plan, int64_t taps, bool activated, int max_threads);
 void dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec);
+void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
+                       ptrdiff_t lanes);
 
 /* backward_weight_task.c: one task of a call, a dw_gradient_call; sums to rows of dw, dbias or those of a span. */
 void dw_gradient_task(void *call, int64_t index, int worker);
-void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
-                       ptrdiff_t lanes);
 
 /* backward_weight_lines.c: whether lanes are steps; the sums of a unit, a row of output channels for each tap and one for
  * the bias, with room for chains of as many channels. */

@@ -99,6 +99,7 @@ static void cut_spans(const dw_plan *plan, dw_gradient_cuts *c, int64_t taps, in
 dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activated, int max_threads)
 {
     const dwconv_problem *p = &plan->problem;
+    const int threads = dw_gradient_threads(plan, taps, max_threads);
     const bool few = taps <= DW_DIRECT_TAPS, last = p->layout == DWCONV_CHANNELS_LAST;
     dw_gradient_cuts c = {.side = 1, .groups = 1, .activated = activated};
     c.lines = dw_gradient_takes_lines(plan);
@@ -109,9 +110,11 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
     cut_time(plan, &c);
     while (c.units >> c.levels)
         c.levels++;
+    const int64_t out_bytes = plan->out_channels * plan->item_bytes;
     const int64_t wide_bytes = (taps + 1) * DW_GRADIENT_WIDE_ROW_BYTES; /* sums at rest, those of a unit, those of spans: */
     const bool wide = c.in_place && !few && (c.levels + 4) * wide_bytes <= DW_GRADIENT_WORKER_BYTES
-                      && (c.levels + 2) * wide_bytes + DW_WORKSPACE_BYTES <= DW_GRADIENT_WORKER_BYTES;
+                      && (c.levels + 2) * wide_bytes + DW_WORKSPACE_BYTES <= DW_GRADIENT_WORKER_BYTES
+                      && dw_gradient_shares_well(c.units * dw_ceil_div(out_bytes, DW_GRADIENT_WIDE_ROW_BYTES), threads);
     const int64_t row_bytes = c.activated ? DW_ACTIVATED_ROW_BYTES
                               : wide ? DW_GRADIENT_WIDE_ROW_BYTES
                               : c.in_place ? (few ? DW_GRADIENT_ROW_BYTES : DW_GRADIENT_LONG_ROW_BYTES)
@@ -138,12 +141,11 @@ dw_gradient_cuts dw_gradient_cut(const dw_plan *plan, int64_t taps, bool activat
         c.group_taps = dw_ceil_div(taps, c.groups);
         c.groups = dw_ceil_div(taps, c.group_taps);
     }
-    c.walks = c.in_place && !few && c.panels == 1 && c.groups == 1 && p->stride == 1 && p->depth_multiplier == 1;
+    c.walks = c.in_place && !few && c.panels == 1 && c.groups == 1 && (p->stride == 1 || c.chunks == 1);
     size_block(plan, &c);
 
-    const int threads = dw_gradient_threads(plan, taps, max_threads);
-    const int64_t across = c.panels * c.groups, tasks = wide ? DW_GRADIENT_WIDE_TASKS : DW_TASKS_PER_THREAD;
-    cut_spans(plan, &c, taps, threads, threads > 1 ? dw_ceil_div(threads * tasks, across) : 1);
+    const int64_t tasks = (int64_t)threads * DW_TASKS_PER_THREAD;
+    cut_spans(plan, &c, taps, threads, threads > 1 ? dw_ceil_div(tasks, c.panels * c.groups) : 1);
     return c;
 }
 

@@ -313,10 +313,14 @@ static char *collapse(const task *t, const counter *c, ptrdiff_t rows)
     return sums;
 }
 
-void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
-                       ptrdiff_t lanes)
+/* The rows of dx of the chunk of l, in place. */
+static void convolve_back(const task *t, const lanes *l)
 {
-    call->plan->kernels->repeat_lanes(sums, sums_row, 0, 1, target, (ptrdiff_t)call->plan->out_channels, rows, lanes);
+    const dw_part part = dw_gradient_input_part(t->call, l->item, l->step);
+    for (int n = 0; n < t->call->inputs; n++) {
+        const dw_call *input = &t->call->input[n];
+        (input->plan->regions->way == DW_PAIRS ? dw_pairs_task : dw_direct_task)(input, input->plan->regions, part, t->x_tile);
+    }
 }
 
 /* Sums of all lanes to some rows of the result. */
@@ -373,9 +377,8 @@ void dw_gradient_task(void *argument, int64_t index, int worker)
             dw_gradient_sum_lines(call, unit, t.channel, t.channels, t.x_tile, t.sums);
         } else {
             count = find_lanes(&t, unit, end, &l);
-            if (c->walks && call->input)
-                dw_direct_task(call->input, call->input->plan->regions, dw_gradient_input_part(call, l.item, l.step),
-                               t.x_tile);
+            if (c->walks)
+                convolve_back(&t, &l);
             sum_units(&t, &l);
         }
         for (int64_t n = 0; n < count; n++)

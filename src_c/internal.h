@@ -227,8 +227,9 @@ static inline char *dw_align(void *workspace)
 
 bool dw_activation_is_usable(const dwconv_activation *activation);
 
-/* backward_input.c: where the stride is 1, the call whose result is dx, and its plan. */
-dw_call dw_input_gradient(const dw_plan *plan, dw_plan *derived, const void *dy, const void *w, void *dx);
+/* backward_input.c: the calls whose results are dx, and their plans; how many there are, 0 if that is not so simple. */
+enum { DW_MOST_INPUTS = 2 };
+int dw_input_gradients(const dw_plan *plan, dw_plan *derived, dw_call *calls, const void *dy, const void *w, void *dx);
 
 /* activation_backward.c */
 bool dw_has_activation_gradient(int kind);

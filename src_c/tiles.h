@@ -101,8 +101,8 @@ enum {
     DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */
     DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, packed
                                  * 0.76; 512 channels 1.6, in strips of 256 bytes 2.0, packed 2.9), */
-    DW_GRADIENT_WIDE_ROW_BYTES = 1024, /* and if there is room for the sums (Granite Rapids, 256 channels: 31 taps 0.69 to 0.60, 9 */
-    DW_GRADIENT_WIDE_TASKS = 2, /* taps 0.40 to 0.32, 31 taps with stride 2 0.54 to 0.45), then fewer tasks for each thread, */
+    DW_GRADIENT_WIDE_ROW_BYTES = 1024, /* and if there is room for the sums (Granite Rapids, 256 channels: 31 taps 0.69 to 0.60, */
+                                 /* 9 taps 0.40 to 0.32, 31 taps with stride 2 0.54 to 0.45), */
     DW_GRADIENT_LONG_BLOCK = 256, /* steps at a time (the same, 31 taps: 64 steps 0.58, 128 0.58, 256 0.55), */
     DW_GRADIENT_MEDIUM_TAPS = 16, /* and of as few taps as are in registers at once (9 taps: 32 steps 0.29, 64 0.32, 128 0.32, */
     DW_GRADIENT_MEDIUM_BLOCK = 64, /* 256 0.40) */

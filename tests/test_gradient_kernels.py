@@ -154,6 +154,8 @@ WALKS = [
     Case(40, 2, 3, batch=2, multiplier=70, padding="same", strides=2),
     Case(5, 40, 2, batch=37, multiplier=1, padding="same"),
     Case(700, 48, 31, batch=3, padding="same"),
+    Case(300, 48, 31, batch=2, padding="same", strides=2),
+    Case(300, 20, 15, batch=2, padding="same", strides=2, multiplier=2),
 ]
 
 # Sequences contiguous in time.  With few taps: several units of several batch items, of several chunks,
