@@ -29,6 +29,7 @@ cdef class Plan:
     cdef Py_ssize_t y_shape[3]
     cdef Py_ssize_t w_shape[3]
     cdef bint release_gil
+    cdef bint is_long
     cdef bint empty
     cdef readonly tuple out_shape
     cdef object table  # of an FFT, or None

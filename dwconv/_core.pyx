@@ -103,7 +103,7 @@ cdef class Plan:
         self.out_shape = (self.y_shape[0], self.y_shape[1], self.y_shape[2])
         self.empty = batch == 0 or out_channels == 0 or out_steps == 0
         cdef double work = <double>batch * out_steps * out_channels * (kernel_size + 4)
-        self.release_gil = work > RELEASE_GIL_ABOVE
+        self.release_gil, self.is_long = work > RELEASE_GIL_ABOVE, work > STOPPABLE_ABOVE
         self.table = fft_table(self) if fft and not self.empty else None
         self.only_finite = only_finite
 
@@ -216,6 +216,7 @@ cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *
         if scratch is NULL:
             raise MemoryError(f"no memory for a workspace of {exec.workspace_bytes} bytes")
         exec.workspace = scratch.data
+    cdef SignalWatch watch = watch_signals(plan, &exec)
     cdef dwconv_status status
     if table is not NULL:
         with nogil:
@@ -225,10 +226,7 @@ cdef int run(Plan plan, const void *x, const Py_ssize_t *x_strides, const void *
             status = c.dwconv_forward(&plan.plan, x, w, bias, activation, y, &exec)
     else:
         status = c.dwconv_forward(&plan.plan, x, w, bias, activation, y, &exec)
-    if scratch is not NULL:
-        workspace_give(scratch)
-    if status != c.DWCONV_OK:
-        raise error_of(status)
+    finish(scratch, status, watch)
     return 0 if finite else 1
 
 
@@ -253,6 +251,7 @@ cdef bint strides_match(const Py_ssize_t *shape, const Py_ssize_t *strides, int6
 
 
 include "_core_arrays.pxi"
+include "_core_stop.pxi"
 include "_core_fft.pxi"
 include "_core_calls.pxi"
 include "_core_gradients.pxi"

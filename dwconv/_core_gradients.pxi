@@ -74,7 +74,7 @@ cdef int execute_activation_backward(int kind, const real[::1] z, const real[::1
     cdef dwconv_status status
     with nogil:
         status = c.dwconv_activation_backward(&activation, dtype, count, z_data, dy_data, dz_data, name, &exec)
-    return finish(NULL, status)
+    return finish(NULL, status, None)
 
 
 cdef int execute_backward_input(Plan plan, const real[:, :, :] dy, const real[:, :, ::1] w, real[:, :, :] dx,
@@ -85,13 +85,14 @@ cdef int execute_backward_input(Plan plan, const real[:, :, :] dy, const real[:,
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(
         &exec, c.dwconv_backward_input_workspace_size(&plan.plan, threads), threads)
+    cdef SignalWatch watch = watch_signals(plan, &exec)
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
             status = c.dwconv_backward_input(&plan.plan, dy_data, w_data, dx_data, &exec)
     else:
         status = c.dwconv_backward_input(&plan.plan, dy_data, w_data, dx_data, &exec)
-    return finish(scratch, status)
+    return finish(scratch, status, watch)
 
 
 cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:, :, :] dy, real[:, :, ::1] dw,
@@ -103,13 +104,14 @@ cdef int execute_backward_weight(Plan plan, const real[:, :, :] x, const real[:,
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(
         &exec, c.dwconv_backward_weight_workspace_size(&plan.plan, threads), threads)
+    cdef SignalWatch watch = watch_signals(plan, &exec)
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
             status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
     else:
         status = c.dwconv_backward_weight(&plan.plan, x_data, dy_data, dw_data, dbias_data, &exec)
-    return finish(scratch, status)
+    return finish(scratch, status, watch)
 
 
 cdef int execute_backward(Plan plan, const real[:, :, :] x, const real[:, :, ::1] w, const real[:, :, :] dy,
@@ -124,13 +126,14 @@ cdef int execute_backward(Plan plan, const real[:, :, :] x, const real[:, :, ::1
     cdef real *dbias_data = <real *>one_per_output(plan, dbias) if dbias is not None else NULL
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(&exec, c.dwconv_backward_workspace_size(&plan.plan, threads), threads)
+    cdef SignalWatch watch = watch_signals(plan, &exec)
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
             status = c.dwconv_backward(&plan.plan, x_data, w_data, dy_data, dx_data, dw_data, dbias_data, &exec)
     else:
         status = c.dwconv_backward(&plan.plan, x_data, w_data, dy_data, dx_data, dw_data, dbias_data, &exec)
-    return finish(scratch, status)
+    return finish(scratch, status, watch)
 
 
 cdef int execute_backward_activated(Plan plan, int kind, const real[:, :, :] x, const real[:, :, ::1] w,
@@ -150,6 +153,7 @@ cdef int execute_backward_activated(Plan plan, int kind, const real[:, :, :] x, 
     cdef dwconv_exec exec
     cdef workspace *scratch = prepare(
         &exec, c.dwconv_backward_activated_workspace_size(&plan.plan, threads), threads)
+    cdef SignalWatch watch = watch_signals(plan, &exec)
     cdef dwconv_status status
     if plan.release_gil:
         with nogil:
@@ -158,7 +162,7 @@ cdef int execute_backward_activated(Plan plan, int kind, const real[:, :, :] x, 
     else:
         status = c.dwconv_backward_activated(&plan.plan, x_data, w_data, bias_data, &activation, dy_data, dx_data,
                                              dw_data, dbias_data, &exec)
-    return finish(scratch, status)
+    return finish(scratch, status, watch)
 
 
 cdef const real *plane(const real[:, :, :] array, const Py_ssize_t *shape, int64_t batch, int64_t row) except? NULL:
@@ -192,7 +196,8 @@ cdef const real *one_per_output(Plan plan, const real[::1] array) except? NULL:
 
 cdef workspace *prepare(dwconv_exec *exec, size_t bytes, int threads) except? NULL:
     """Fills `exec`; the workspace it holds, NULL if none is needed."""
-    exec.max_threads, exec.workspace, exec.runner, exec.workspace_bytes = threads, NULL, NULL, bytes
+    exec.max_threads, exec.workspace, exec.workspace_bytes = threads, NULL, bytes
+    exec.runner, exec.stop = NULL, NULL
     if bytes == 0:
         return NULL
     cdef workspace *scratch = workspace_take(bytes)
@@ -202,9 +207,11 @@ cdef workspace *prepare(dwconv_exec *exec, size_t bytes, int threads) except? NU
     return scratch
 
 
-cdef int finish(workspace *scratch, dwconv_status status) except -1:
+cdef int finish(workspace *scratch, dwconv_status status, SignalWatch watch) except -1:
     if scratch is not NULL:
         workspace_give(scratch)
+    if status == c.DWCONV_STOPPED:
+        raise watch.exception
     if status != c.DWCONV_OK:
         raise error_of(status)
     return 0

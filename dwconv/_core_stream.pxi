@@ -160,7 +160,7 @@ cdef class Stream:
             raise ValueError("the output may overlap an input")
         cdef dwconv_exec exec
         cdef workspace *scratch = NULL
-        exec.max_threads, exec.workspace, exec.runner, exec.workspace_bytes = threads, NULL, NULL, 0
+        exec.max_threads, exec.workspace, exec.runner, exec.stop = threads, NULL, NULL, NULL
         exec.workspace_bytes = (self.step_scratch if chunk.in_steps == 1 and threads == 1 and not flush
                                 else c.dwconv_stream_workspace_size(&self.stream, chunk.in_steps, threads))
         if exec.workspace_bytes > 0:

@@ -18,6 +18,7 @@ cdef extern from "dwconv.h" nogil:
         DWCONV_ERROR_PLAN
         DWCONV_ERROR_STREAM
         DWCONV_ERROR_FLUSHED
+        DWCONV_STOPPED
 
     ctypedef enum dwconv_layout:
         DWCONV_CHANNELS_LAST
@@ -73,11 +74,16 @@ cdef extern from "dwconv.h" nogil:
         void (*run)(void *context, dwconv_task task, void *argument, int64_t count,
                     int max_threads) noexcept nogil
 
+    ctypedef struct dwconv_stop:
+        void *context
+        int (*wanted)(void *context) noexcept nogil
+
     ctypedef struct dwconv_exec:
         int max_threads
         void *workspace
         size_t workspace_bytes
         const dwconv_runner *runner
+        const dwconv_stop *stop
 
     dwconv_status dwconv_plan_init(dwconv_plan *plan, const dwconv_problem *problem, const char *isa)
     size_t dwconv_workspace_size(const dwconv_plan *plan, int max_threads)

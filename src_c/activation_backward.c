@@ -60,7 +60,8 @@ dwconv_status dwconv_activation_backward(const dwconv_activation *activation, in
         .kernels = dtype == DWCONV_F32 ? &table->f32 : &table->f64, .z = z, .dy = dy, .dz = dz, .count = count,
         .item = dtype == DWCONV_F32 ? 4 : 8, .kind = activation->kind,
     };
-    const int threads = dw_threads_for(count, DW_OUTPUT_COST, exec ? exec->max_threads : 1);
-    dw_run(exec ? exec->runner : NULL, run_task, &call, dw_ceil_div(count, PART), threads);
-    return DWCONV_OK;
+    if (!exec)
+        exec = &dw_one_thread;
+    const int threads = dw_threads_for(count, DW_OUTPUT_COST, exec->max_threads);
+    return dw_run(exec, run_task, &call, dw_ceil_div(count, PART), threads);
 }

@@ -94,8 +94,7 @@ dwconv_status dwconv_backward(const dwconv_plan *opaque, const void *x, const vo
                 .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = taps, .input = input,
                 .inputs = inputs,
             };
-            dw_gradient_execute(&call, exec);
-            return DWCONV_OK;
+            return dw_gradient_execute(&call, exec);
         }
     }
     const dwconv_status status = dx ? dwconv_backward_input(opaque, dy, w, dx, exec) : DWCONV_OK;

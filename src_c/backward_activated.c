@@ -263,6 +263,5 @@ dwconv_status dwconv_backward_activated(const dwconv_plan *opaque, const void *x
         .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = plan->problem.kernel_size,
         .activated = &activated,
     };
-    dw_gradient_execute(&call, exec);
-    return DWCONV_OK;
+    return dw_gradient_execute(&call, exec);
 }

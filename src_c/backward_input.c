@@ -144,7 +144,9 @@ dwconv_status dwconv_backward_input(const dwconv_plan *opaque, const void *dy, c
             continue;
         const dw_plan derived = derive(plan, f);
         dw_call call = call_of(plan, &derived, f, k0, dy, w, dx);
-        dw_execute(&call, exec);
+        const dwconv_status status = dw_execute(&call, exec);
+        if (status != DWCONV_OK)
+            return status;
     }
     return DWCONV_OK;
 }

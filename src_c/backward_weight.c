@@ -66,7 +66,7 @@ size_t dw_gradient_scratch_size(const dw_plan *plan, int64_t taps, bool activate
            + (c.spans > 1 ? (size_t)c.spans * span_bytes : 0) + DW_ALIGN;
 }
 
-void dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec)
+dwconv_status dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec)
 {
     call->cuts = dw_gradient_cut(call->plan, call->taps, call->activated != NULL, exec->max_threads);
     call->worker_bytes = dw_gradient_worker_bytes(call->plan, &call->cuts);
@@ -74,9 +74,10 @@ void dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec)
     const int threads = dw_gradient_threads(call->plan, call->taps, exec->max_threads);
     call->workspace = dw_align(exec->workspace);
     call->span_sums = call->workspace + (size_t)threads * call->worker_bytes;
-    dw_run(exec->runner, dw_gradient_task, call, c->panels * c->groups * c->spans, threads);
-    if (c->spans > 1)
+    const dwconv_status status = dw_run(exec, dw_gradient_task, call, c->panels * c->groups * c->spans, threads);
+    if (status == DWCONV_OK && c->spans > 1)
         add_spans(call);
+    return status;
 }
 
 size_t dwconv_backward_weight_workspace_size(const dwconv_plan *opaque, int max_threads)
@@ -118,6 +119,5 @@ dwconv_status dwconv_backward_weight(const dwconv_plan *opaque, const void *x, c
     dw_gradient_call call = {
         .plan = plan, .x = x, .dy = dy, .dw = dw, .dbias = dbias, .taps = dw ? p->kernel_size : 0,
     };
-    dw_gradient_execute(&call, exec);
-    return DWCONV_OK;
+    return dw_gradient_execute(&call, exec);
 }

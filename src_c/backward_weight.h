@@ -66,7 +66,7 @@ dw_part dw_gradient_input_part(const dw_gradient_call *call, int64_t batch_item,
 /* backward_weight.c: scratch of a call, and the call itself, of which the cuts and the workspace are still open; some lanes
  * of finished sums to rows of dw, dbias or those of a span. */
 size_t dw_gradient_scratch_size(const dw_plan *plan, int64_t taps, bool activated, int max_threads);
-void dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec);
+dwconv_status dw_gradient_execute(dw_gradient_call *call, const dwconv_exec *exec);
 void dw_gradient_store(const dw_gradient_call *call, const char *sums, ptrdiff_t sums_row, char *target, ptrdiff_t rows,
                        ptrdiff_t lanes);
 

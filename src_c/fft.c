@@ -306,7 +306,8 @@ static void run_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(state);
 }
 
-/* Threads that are worth starting; *chunks: into how many parts the tiles of each group are cut for them. */
+/* Threads that are worth starting; *chunks: into how many parts the tiles of each group are cut for them, and so that none
+ * takes too long. */
 static int threads_for(const dw_plan *plan, const dw_fft_cut *cut, int max_threads, int64_t *chunks)
 {
     const int64_t tiles = dw_fft_group_of(plan, cut, 0).tiles, one = dw_fft_tile_cost(cut);
@@ -317,6 +318,7 @@ static int threads_for(const dw_plan *plan, const dw_fft_cut *cut, int max_threa
     *chunks = 1;
     if (threads > 1 && cut->groups % threads != 0 && cut->groups < threads * DW_TASKS_PER_THREAD)
         *chunks = dw_clamp(dw_ceil_div(threads * DW_TASKS_PER_THREAD, cut->groups), 1, tiles);
+    *chunks = dw_max(*chunks, dw_min(tiles / dw_max(DW_TASK_WORK / one, 1), tiles));
     return (int)dw_min(threads, cut->groups * *chunks);
 }
 
@@ -355,8 +357,8 @@ dwconv_status dwconv_fft_forward(const dwconv_plan *opaque, const void *table, c
     if (!exec->workspace || exec->workspace_bytes < (size_t)threads * (size_t)worker_bytes(plan, &call.cut) + DW_ALIGN)
         return DWCONV_ERROR_WORKSPACE;
     call.workspace = dw_align(exec->workspace);
-    dw_run(exec->runner, run_task, &call, call.cut.groups * call.chunks, threads);
+    const dwconv_status status = dw_run(exec, run_task, &call, call.cut.groups * call.chunks, threads);
     if (finite)
         *finite = !atomic_load_explicit(&call.unsound, memory_order_relaxed);
-    return DWCONV_OK;
+    return status;
 }

@@ -10,11 +10,15 @@
 
 const dwconv_exec dw_one_thread = {0};
 
-/* In integers: floating point would leave marks in the caller's status. */
+/* How many times there is so much work, in taps.  In integers: floating point would leave marks in the caller's status. */
+static int64_t portions(int64_t outputs, int64_t taps, int64_t work)
+{
+    return outputs / dw_max(work / (dw_min(taps, work) + DW_OUTPUT_COST), 1);
+}
+
 int dw_threads_for(int64_t outputs, int64_t taps, int max_threads)
 {
-    const int64_t cost = dw_min(taps, DW_THREAD_WORK) + DW_OUTPUT_COST;
-    const int64_t worth = outputs / dw_max(DW_THREAD_WORK / cost, 1);
+    const int64_t worth = portions(outputs, taps, DW_THREAD_WORK);
     if (max_threads <= 1 || worth < 2)
         return 1;
     return (int)dw_min(worth, dw_allowed_threads(max_threads));
@@ -85,17 +89,19 @@ static void run_task(void *argument, int64_t index, int worker)
     dw_fp_state_set(state);
 }
 
-/* Cuts a region in time so that all threads find as many tasks, several if they are long; never below a few blocks of
- * rows, and never in a way that packs them below a few kernels. */
+/* Cuts a region in time so that all threads find as many tasks, several if they are long, and none takes too long; never
+ * below a few blocks of rows, and for threads in a way that packs them never below a few kernels. */
 static void cut(dw_call *call, int i, int threads)
 {
-    const dw_region *region = &call->plan->regions[i];
+    const dw_plan *plan = call->plan;
+    const dw_region *region = &plan->regions[i];
     const bool in_place = region->way == DW_DIRECT || region->way == DW_PAIRS || region->way == DW_REPEATED;
-    const int64_t rows = rows_of(region);
+    const int64_t rows = rows_of(region), taps = plan->problem.kernel_size;
+    const int64_t outputs = plan->problem.batch * region->steps * region->segments * plan->out_channels;
+    const int64_t tasks = portions(outputs, taps, DW_TASK_WORK);
     int64_t chunks = 1;
     if (threads > 1) {
-        const int64_t least = in_place ? dw_ceil_div(DW_CHUNK_ROWS, region->phases)
-                                       : dw_max(DW_CHUNK_ROWS, 2 * call->plan->problem.kernel_size);
+        const int64_t least = in_place ? dw_ceil_div(DW_CHUNK_ROWS, region->phases) : dw_max(DW_CHUNK_ROWS, 2 * taps);
         const int64_t even = threads / dw_gcd(region->tasks_across, threads);
         const int64_t spare = dw_min(rows * region->phases / DW_SPARE_ROWS, rows / DW_ROW_BLOCK);
         const int64_t most = dw_max(dw_min(rows / least, dw_max(spare, even)), 1);
@@ -103,12 +109,13 @@ static void cut(dw_call *call, int i, int threads)
         if (chunks > even)
             chunks -= chunks % even;
     }
+    chunks = dw_max(chunks, dw_min(tasks / region->tasks_across, rows / DW_CHUNK_ROWS));
     call->chunks[i] = chunks;
     /* Phases of few rows are not cut evenly by whole blocks. */
     call->cut_rows[i] = in_place ? dw_clamp(rows / (chunks * 4), 1, DW_ROW_BLOCK) : DW_ROW_BLOCK;
 }
 
-void dw_execute(dw_call *call, const dwconv_exec *exec)
+dwconv_status dw_execute(dw_call *call, const dwconv_exec *exec)
 {
     const dw_plan *plan = call->plan;
     const int threads = threads_for(plan, exec->max_threads);
@@ -119,7 +126,7 @@ void dw_execute(dw_call *call, const dwconv_exec *exec)
         cut(call, i, threads);
         tasks += plan->regions[i].tasks_across * call->chunks[i];
     }
-    dw_run(exec->runner, run_task, call, tasks, threads);
+    return dw_run(exec, run_task, call, tasks, threads);
 }
 
 bool dw_activation_is_usable(const dwconv_activation *a)
@@ -159,6 +166,5 @@ dwconv_status dwconv_forward(const dwconv_plan *opaque, const void *x, const voi
     dw_call call = {.plan = plan, .x = x, .w = w, .bias = bias, .y = y, .w_tap = (ptrdiff_t)plan->out_channels};
     if (activation)
         call.activation = *activation;
-    dw_execute(&call, exec);
-    return DWCONV_OK;
+    return dw_execute(&call, exec);
 }

@@ -217,7 +217,7 @@ int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_b
  * plan has outputs. */
 int dw_threads_for(int64_t outputs, int64_t taps, int max_threads);
 size_t dw_scratch_size(const dw_plan *plan, int max_threads);
-void dw_execute(dw_call *call, const dwconv_exec *exec);
+dwconv_status dw_execute(dw_call *call, const dwconv_exec *exec);
 
 /* The first aligned byte of a workspace, which has DW_ALIGN bytes to spare. */
 static inline char *dw_align(void *workspace)

@@ -185,7 +185,7 @@ int dwconv_forked(void) { return 0; }
 
 #endif
 
-void dw_run(const dwconv_runner *runner, dwconv_task task, void *argument, int64_t count, int max_threads)
+void dw_run_all(const dwconv_runner *runner, dwconv_task task, void *argument, int64_t count, int max_threads)
 {
     if (max_threads <= 1 || count <= 1)
         run_serial(task, argument, count);

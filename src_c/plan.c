@@ -148,6 +148,7 @@ const char *dwconv_status_string(dwconv_status status)
     case DWCONV_ERROR_PLAN: return "the plan is not initialised";
     case DWCONV_ERROR_STREAM: return "the stream or its state is not initialised";
     case DWCONV_ERROR_FLUSHED: return "the sequence has ended by a flush; reset it first";
+    case DWCONV_STOPPED: return "the call was stopped";
     }
     return "unknown status";
 }

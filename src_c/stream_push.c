@@ -43,7 +43,9 @@ static dwconv_status forward(const dw_feed *f, int64_t items, const char *x, dw_
     };
     dwconv_plan plan;
     const dwconv_status status = dw_plan_with(&plan, &problem, f->stream->table);
-    return status == DWCONV_OK ? dwconv_forward(&plan, x, f->w, f->bias, &f->activation, y, f->exec) : status;
+    dwconv_exec exec = *f->exec;
+    exec.stop = NULL; /* a state is that of one sequence: all of it goes on, or none */
+    return status == DWCONV_OK ? dwconv_forward(&plan, x, f->w, f->bias, &f->activation, y, &exec) : status;
 }
 
 static char *output_at(const dw_feed *f, int64_t item, int64_t step)

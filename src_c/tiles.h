@@ -118,6 +118,8 @@ enum {
 
     DW_OUTPUT_COST = 4,         /* an output costs as much as this many taps more */
     DW_THREAD_WORK = 1 << 18,   /* taps that are worth one more thread */
+    DW_TASK_WORK = 1 << 29,     /* taps, or cycles of a transform, after which a task ends: in well below a second on any
+                                 * CPU, so that a long call can be stopped */
     DW_TASKS_PER_THREAD = 4,    /* enough to help out a thread that is late, but each packs its weights: */
     DW_SPARE_ROWS = 512,        /* more than one for each thread only if they have so many rows (two threads, K = 31, 400 steps:
                                  * 256 channels, two 34.7 us, one 31.9; float64: 69.5, 67.1; K = 7, 938 steps: 42.8, 40.4) */

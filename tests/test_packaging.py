@@ -239,7 +239,7 @@ def test_cython_code_can_call_the_core_with_nothing_to_link(installed, tmp_path)
         "    p.in_steps, p.out_steps, p.kernel_size = x.shape[0], y.shape[0], w.shape[0]\n"
         "    p.pad_left = p.layout = 0\n"
         "    p.x_batch_stride = p.x_row_stride = p.y_batch_stride = p.y_row_stride = 0\n"
-        "    e.max_threads, e.workspace, e.workspace_bytes, e.runner = 1, workspace, 1 << 16, NULL\n"
+        "    e.max_threads, e.workspace, e.workspace_bytes, e.runner, e.stop = 1, workspace, 1 << 16, NULL, NULL\n"
         "    if _core.plan_init(&plan, &p, NULL) != 0: return 'plan'\n"
         "    return _core.forward(&plan, &x[0], &w[0], NULL, NULL, &y[0], &e)\n"
     )

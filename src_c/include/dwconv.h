@@ -72,7 +72,8 @@ typedef enum dwconv_status {
     DWCONV_ERROR_WORKSPACE,  /* workspace is NULL or smaller than dwconv_workspace_size() */
     DWCONV_ERROR_PLAN,       /* the plan was not filled by dwconv_plan_init() */
     DWCONV_ERROR_STREAM,     /* the stream was not filled by dwconv_stream_init(), or the state is not one of it */
-    DWCONV_ERROR_FLUSHED     /* the sequence has ended: reset it first */
+    DWCONV_ERROR_FLUSHED,    /* the sequence has ended: reset it first */
+    DWCONV_STOPPED           /* dwconv_exec.stop said so; results may have been written in part */
 } dwconv_status;
 
 typedef enum dwconv_layout { DWCONV_CHANNELS_LAST = 0, DWCONV_CHANNELS_FIRST = 1 } dwconv_layout;
@@ -134,12 +135,21 @@ typedef struct dwconv_runner {
     void (*run)(void *context, dwconv_task task, void *argument, int64_t count, int max_threads);
 } dwconv_runner;
 
+/* How a long call is ended early.  wanted() is asked between tasks, by the thread with worker number 0 (which is the
+ * calling thread, unless a runner says otherwise) and about ten times a second; if it returns anything but 0, tasks that
+ * have not begun are left out, and the call returns DWCONV_STOPPED.  Streams do not ask. */
+typedef struct dwconv_stop {
+    void *context;
+    int (*wanted)(void *context);
+} dwconv_stop;
+
 /* How to execute.  NULL or all zeros: one thread. */
 typedef struct dwconv_exec {
     int max_threads;             /* upper limit; 0 and 1 mean the calling thread only */
     void *workspace;             /* dwconv_workspace_size() bytes, any alignment; contents are scratch */
     size_t workspace_bytes;
     const dwconv_runner *runner; /* NULL: the built-in one (OpenMP if compiled in) */
+    const dwconv_stop *stop;     /* NULL: every call runs to its end */
 } dwconv_exec;
 
 /* Checks the problem and fills the plan.  isa: "scalar", "sse2", "avx2", "avx512", "neon", or NULL for the

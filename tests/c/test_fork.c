@@ -26,7 +26,7 @@ static int forward(float *y, int max_threads)
     if (dwconv_plan_init(&plan, &problem, NULL) != DWCONV_OK)
         return 0;
     const size_t bytes = dwconv_workspace_size(&plan, max_threads);
-    const dwconv_exec exec = {max_threads, malloc(bytes + 1), bytes, NULL};
+    const dwconv_exec exec = {.max_threads = max_threads, .workspace = malloc(bytes + 1), .workspace_bytes = bytes};
     memset(y, 0, sizeof expected);
     const dwconv_status status = dwconv_forward(&plan, x, w, NULL, NULL, y, &exec);
     free(exec.workspace);

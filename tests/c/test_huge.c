@@ -93,7 +93,7 @@ int main(void)
     for (size_t i = 0; i < sizeof problems / sizeof *problems; i++)
         for (int j = 0; dwconv_isa_name(j); j++) {
             const char *isa = dwconv_isa_name(j);
-            const dwconv_exec exec = {2, workspace, sizeof workspace, NULL};
+            const dwconv_exec exec = {.max_threads = 2, .workspace = workspace, .workspace_bytes = sizeof workspace};
             dwconv_plan plan;
             madvise(x, map_bytes, MADV_DONTNEED);
             madvise(y, map_bytes, MADV_DONTNEED);

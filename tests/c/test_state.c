@@ -80,7 +80,7 @@ static void check_one(const dwconv_problem *p, const char *isa, const char *name
     static char workspace[1 << 18];
     fill(x, w);
     const dwconv_activation leaky = {DWCONV_LEAKY_RELU, 0, 0x1p-60, 0};
-    const dwconv_exec exec = {2, workspace, sizeof workspace, NULL};
+    const dwconv_exec exec = {.max_threads = 2, .workspace = workspace, .workspace_bytes = sizeof workspace};
     dwconv_plan plan;
 
     fenv_t caller;

@@ -23,7 +23,9 @@ static dwconv_plan plan;
 static dwconv_status forward(float *y, int max_threads, const dwconv_runner *runner)
 {
     const size_t bytes = dwconv_workspace_size(&plan, max_threads);
-    const dwconv_exec exec = {max_threads, malloc(bytes + 1), bytes, runner};
+    const dwconv_exec exec = {
+        .max_threads = max_threads, .workspace = malloc(bytes + 1), .workspace_bytes = bytes, .runner = runner,
+    };
     const dwconv_status status = dwconv_forward(&plan, x, w, NULL, NULL, y, &exec);
     free(exec.workspace);
     return status;
