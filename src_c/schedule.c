@@ -126,11 +126,13 @@ static bool rows_fit(const dw_plan *plan)
 {
     const dwconv_problem *p = &plan->problem;
     const int64_t row_bytes = dw_row_bytes(plan, p->dilation);
-    if (p->kernel_size > DW_DIRECT_MOST_TAPS || p->stride > 2)
+    if (p->kernel_size > DW_DIRECT_MOST_TAPS)
         return false;
-    if (row_bytes <= DW_DIRECT_ROW_BYTES || (dw_cpu_features() & DW_CPU_12_WAYS))
+    if (dw_cpu_features() & DW_CPU_12_WAYS)
         return true;
-    return row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16;
+    if (p->stride > 2)
+        return false;
+    return row_bytes <= DW_DIRECT_ROW_BYTES || (row_bytes % DW_ALIGN == 0 && dw_cache_lines(row_bytes) >= 16);
 }
 
 /* Whether channels_last channels that do not fill whole vectors, or with a multiplier, can be walked over as neighbours in
@@ -207,7 +209,7 @@ static bool bundles_fit(const dw_plan *plan, bool few)
     if (plan->item_bytes == 8 && p->kernel_size > DW_LINE_TAPS && long_lines_fit(plan, false))
         return false;
     return !few || p->out_steps < DW_BUNDLE_STEPS
-           || sequences * 4 >= dw_round_up(sequences, plan->kernels->vector_lanes) * 3;
+           || sequences * 2 > dw_round_up(sequences, plan->kernels->vector_lanes);
 }
 
 static void add_lines(dw_plan *plan, int64_t steps)

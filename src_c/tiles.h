@@ -51,9 +51,10 @@ enum {
                                 /* bundles 235, lines 190; 9 taps, dilation 16: 167, 190) */
     DW_FEW_LINE_STEPS = 3200,   /* few sequences of such length (8 channels, 6400 steps: 31 taps 38, 34; 63 57, 51; 87 taps, */
     DW_FEW_LINE_TAPS = 100,     /* dilation 2: 112, 68) */
-    DW_BUNDLE_STEPS = 640,      /* few sequences that fill less than three of four lanes are a bundle up to here, with segments of
+    DW_BUNDLE_STEPS = 640,      /* few sequences that fill no more than half of the lanes are a bundle up to here, with segments of
                                  * time as lanes from here on (31 taps; 4 channels: 400 steps 3.8, 3.4; 1600 7.8, 11.8; 8
-                                 * channels: 4.7, 3.6; 11.4, 13.0; 12 channels, which are always one: 5.4, 3.7; 15.0, 13.5) */
+                                 * channels: 4.7, 3.6; 11.4, 13.0; 12 channels, which are always bundles: 5.4, 3.7; 15.0, 13.5;
+                                 * picoseconds of a multiply-add: 23 channels, 701 steps 38.5, 29.8; float64, 9, 1792 81, 66) */
     DW_LINE_STREAMS = 6,        /* with many taps: vectors of results in different places of a sequence that share weights, */
     DW_LINE_LIVE = 4,           /* and those after each of them that share what they read: together 24 sums in registers */
     DW_LINE_VECTORS = 96,       /* of a sequence that are done before the next sequence */

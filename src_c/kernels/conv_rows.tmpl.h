@@ -226,6 +226,15 @@ DW_INLINE void V(last_rows)(const dw_rows *job, ptrdiff_t row, const int REUSE)
 static void V(any_rows)(const dw_rows *job, ptrdiff_t row)
 {
     const int shared = job->x_row == job->x_tap, twice = job->x_row == 2 * job->x_tap;
+    if (!shared && !twice && !job->clip && !job->stream && job->head == 0 && job->lanes % LANES == 0
+        && job->taps > DW_FLAT_TAPS && job->rows - row >= DW_APART_ROWS) {
+        for (; row + DW_APART_ROWS <= job->rows; row += DW_APART_ROWS)
+            V(apart_rows)(job, row);
+        if (row < job->rows && job->init_row == 0) { /* some rows twice */
+            V(apart_rows)(job, job->rows - DW_APART_ROWS);
+            return;
+        }
+    }
     const int R = shared && job->block == 4 ? 4 : 8;
     for (; row + R <= job->rows; row += R) {
         const V(taps) t = V(taps_of)(job, row, R);
@@ -350,6 +359,8 @@ static void V(conv_rows)(const dw_rows *job)
         V(phases)(job, 0);
     V(leave)();
 }
+
+#undef DW_APART_ROWS
 
 static void V(fence)(void)
 {

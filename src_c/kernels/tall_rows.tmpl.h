@@ -261,3 +261,45 @@ static void V(tall_block)(const dw_rows *job, ptrdiff_t row, ptrdiff_t R, ptrdif
     else
         V(tall_4_by_1)(job, row, exist);
 }
+
+#if DW_REGISTERS >= 32
+#define DW_APART_ROWS 16
+#else
+#define DW_APART_ROWS 12
+#endif
+
+/* Rows [row, row + DW_APART_ROWS) of whole vectors that share nothing, all of whose taps exist.  There are as many as there
+ * is room for, because nothing else makes one load of a weight serve more. */
+static DW_NOINLINE void V(apart_rows)(const dw_rows *job, ptrdiff_t row)
+{
+    const V(stride) x_row = V(stride_of)(job->x_row), y_row = V(stride_of)((size_t)job->y_row);
+    const size_t x_tap = job->x_tap * sizeof(T);
+    const uintptr_t first = (uintptr_t)job->x + (job->x_at + (size_t)row * job->x_row) * sizeof(T);
+    const ptrdiff_t w_tap = job->w_tap, w_column = job->w_column, taps = job->taps;
+    const T *column = job->w;
+    for (ptrdiff_t lane = 0; lane < job->lanes; lane += LANES, column += w_column) {
+        VEC acc[DW_APART_ROWS];
+        const T *const init = job->init ? (const T *)job->init + row * job->init_row + lane : NULL;
+        DW_UNROLL
+        for (int r = 0; r < DW_APART_ROWS; r++)
+            acc[r] = init ? V(load)(init + r * job->init_row) : V(zero)();
+        uintptr_t x = first + (size_t)lane * sizeof(T);
+        const T *w = column;
+        for (ptrdiff_t k = 0; k < taps; k++, x += x_tap, w += w_tap) {
+            const VEC weight = V(load)(w);
+            uintptr_t at = x;
+            DW_UNROLL
+            for (int r = 0; r < DW_APART_ROWS; r++)
+                acc[r] = V(fma)(V(load)(V(row_at)(&at, x_row, r)), weight, acc[r]);
+        }
+        T *const y = (T *)job->y + row * job->y_row + lane;
+        uintptr_t to = (uintptr_t)y;
+        if (job->kind != DWCONV_LINEAR)
+            V(put_activated)(job, acc, y, LANES, DW_APART_ROWS, 0);
+        else {
+            DW_UNROLL
+            for (int r = 0; r < DW_APART_ROWS; r++)
+                V(store)((T *)V(row_at)(&to, y_row, r), acc[r]);
+        }
+    }
+}
