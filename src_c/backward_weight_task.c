@@ -319,6 +319,7 @@ static void convolve_back(const task *t, const lanes *l)
     const dw_part part = dw_gradient_input_part(t->call, l->item, l->step);
     for (int n = 0; n < t->call->inputs; n++) {
         const dw_call *input = &t->call->input[n];
+        dw_direct_begin(t->x_tile, 1);
         (input->plan->regions->way == DW_PAIRS ? dw_pairs_task : dw_direct_task)(input, input->plan->regions, part, t->x_tile);
     }
 }

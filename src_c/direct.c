@@ -4,7 +4,10 @@
  * and the kernel walks along whole rows, which is how memory likes to be read.
  *
  * The weights are copied first, so that those of a vector of channels are neighbours: in place they lie as far apart
- * as the rows of x do, and where that is a power of two, both fall on the same few sets of the first-level cache.
+ * as the rows of x do, and where that is a power of two, both fall on the same few sets of the first-level cache.  As
+ * many columns as have room for their weights are a band, which is walked over all rows: the fewer bands, the longer
+ * the runs of memory.  Tasks of a worker that need the same band find it in the workspace, so that short batch items do
+ * not cost a copy each.
  *
  * If the rows of x can be read in aligned vectors by beginning with a part of one (`head`), they are.  Where rows are
  * neighbours in memory, that part is not read by itself: lanes begin after it, and the last vector of a row goes on into
@@ -23,12 +26,26 @@ typedef struct band {
     int64_t batch_item, items, lane, lanes, head;
     int64_t wrap; /* lanes at the end that are the first ones of the next row */
     const char *w, *bias;
+    char *bias_copy; /* room for it, if lanes wrap */
     ptrdiff_t w_tap, w_column;
     bool stream;
 } band;
 
-/* Bytes of weights that the workspace has room for. */
-enum { WEIGHT_BYTES = DW_X_TILE_BYTES + DW_W_TILE_BYTES };
+/* Whose weights the workspace of a worker holds; no lanes: nobody's. */
+typedef struct held {
+    int64_t lane, lanes, head, wrap;
+} held;
+
+enum {
+    HELD_AT = DW_WORKSPACE_BYTES - DW_ALIGN, /* where that is written, behind the weights */
+    BIAS_BYTES = 4096                        /* of the stack, for bias that is copied */
+};
+
+void dw_direct_begin(char *workspace, int workers)
+{
+    for (int i = 0; i < workers; i++)
+        *(held *)(void *)(workspace + (size_t)i * DW_WORKSPACE_BYTES + HELD_AT) = (held){0};
+}
 
 /* Whether x and y, columns of rows that are a multiple of `row_bytes` apart, fall on different sets of the cache. */
 static bool apart(const char *x, const char *y, int64_t row_bytes)
@@ -219,24 +236,27 @@ int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_b
     return row_bytes % vector_bytes == 0 && off % item == 0 ? (vector_bytes - off) % vector_bytes / item : 0;
 }
 
-/* Copies the weights and the bias of a band to the workspace. */
+/* Copies the weights of a band to the workspace, unless they are there, and the bias if it has to be. */
 static void pack(band *s, char *workspace)
 {
     const dw_plan *plan = s->call->plan;
     const int64_t item = plan->item_bytes, vector = plan->kernels->vector_lanes, inside = s->lanes - s->wrap;
     const ptrdiff_t taps = (ptrdiff_t)plan->problem.kernel_size, w_tap = s->call->w_tap;
     const char *w = s->call->w, *bias = s->call->bias;
-    char *const wrapped = workspace + (inside / vector * s->w_column + inside % vector) * item;
-    plan->kernels->split_columns(w + s->lane * item, w_tap, workspace, taps, (ptrdiff_t)inside, (ptrdiff_t)s->head);
+    held *const now = (held *)(void *)(workspace + HELD_AT);
+    if (now->lane != s->lane || now->lanes != s->lanes || now->head != s->head || now->wrap != s->wrap) {
+        *now = (held){.lane = s->lane, .lanes = s->lanes, .head = s->head, .wrap = s->wrap};
+        plan->kernels->split_columns(w + s->lane * item, w_tap, workspace, taps, (ptrdiff_t)inside, (ptrdiff_t)s->head);
+        if (s->wrap > 0) {
+            char *const wrapped = workspace + (inside / vector * s->w_column + inside % vector) * item;
+            plan->kernels->repeat_lanes(w, w_tap, 0, 1, wrapped, s->w_tap, taps, (ptrdiff_t)s->wrap);
+        }
+    }
     s->bias = bias ? bias + s->lane * item : NULL;
-    if (s->wrap == 0)
-        return;
-    plan->kernels->repeat_lanes(w, w_tap, 0, 1, wrapped, s->w_tap, taps, (ptrdiff_t)s->wrap);
-    if (bias) {
-        char *const copy = workspace + WEIGHT_BYTES;
-        memcpy(copy, bias + s->lane * item, (size_t)(inside * item));
-        memcpy(copy + inside * item, bias, (size_t)(s->wrap * item));
-        s->bias = copy;
+    if (bias && s->wrap > 0) {
+        memcpy(s->bias_copy, bias + s->lane * item, (size_t)(inside * item));
+        memcpy(s->bias_copy + inside * item, bias, (size_t)(s->wrap * item));
+        s->bias = s->bias_copy;
     }
 }
 
@@ -272,9 +292,15 @@ void dw_direct_task(const dw_call *call, const dw_region *region, dw_part part, 
     s.lane = first + wrap;
     s.head = head - wrap;
 
-    int64_t columns = WEIGHT_BYTES / (p->kernel_size * vector * item);
-    if (wrap > 0 && call->bias)
-        columns = dw_min(columns, DW_Y_TILE_BYTES / (vector * item));
+    _Alignas(DW_ALIGN) char bias[BIAS_BYTES];
+    const int64_t vector_bytes = vector * item, column_bytes = p->kernel_size * vector_bytes;
+    int64_t columns = HELD_AT / column_bytes;
+    s.bias_copy = bias;
+    if (columns * vector_bytes > BIAS_BYTES) {
+        if (wrap > 0 && call->bias)
+            columns = HELD_AT / (column_bytes + vector_bytes);
+        s.bias_copy = workspace + columns * column_bytes;
+    }
     const int64_t all = dw_ceil_div(end - s.lane - s.head, vector) + (s.head > 0);
     columns = dw_ceil_div(all, dw_ceil_div(all, columns)); /* bands of equal width */
     s.w = workspace;

@@ -123,6 +123,8 @@ dwconv_status dw_execute(dw_call *call, const dwconv_exec *exec)
     if (exec->workspace)
         call->workspace = dw_align(exec->workspace);
     for (int i = 0; i < plan->regions_used; i++) {
+        if (plan->regions[i].packs_weights)
+            dw_direct_begin(call->workspace, threads);
         cut(call, i, threads);
         tasks += plan->regions[i].tasks_across * call->chunks[i];
     }

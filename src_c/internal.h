@@ -210,6 +210,10 @@ int64_t dw_flat_channels(const dw_plan *plan);
 int64_t dw_flat_row(const dw_plan *plan);
 int64_t dw_flat_block(const dw_plan *plan);
 
+/* direct.c: called before the tasks of a call, and whenever something else has used the workspaces, which hold no weights of
+ * that call then. */
+void dw_direct_begin(char *workspace, int workers);
+
 /* direct.c: elements before the first aligned vector of every row of a matrix; 0 if its rows are aligned differently. */
 int64_t dw_unaligned_head(const char *first, int64_t row_bytes, int64_t vector_bytes, int64_t item);
 

@@ -56,6 +56,11 @@ SWEEPS = {
         dict(steps=t, channels=c, multiplier=m)
         for t, c, m in itertools.product((40, 200), (1, 2, 3, 8, 16), (2, 4, 8, 16))
     ],
+    # Weights of one band that serve several batch items, and of two, in turn.
+    "bands": [
+        dict(steps=t, channels=c, kernel_size=k, dilation_rate=1, strides=1, multiplier=1, batch=3)
+        for t, c, k in ((150, 272, 9), (300, 528, 40))
+    ],
     "past the caches": [
         dict(steps=1060, channels=3072, kernel_size=k, dilation_rate=1, strides=1, multiplier=1, batch=1)
         for k in (3, 9)
