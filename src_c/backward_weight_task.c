@@ -231,9 +231,7 @@ static ptrdiff_t following(const task *t, const dw_strides *strides, int64_t b)
 static void add_bundles(const task *t, const lanes *l)
 {
     const ptrdiff_t row = t->call->cuts.tile_row, vector = t->kernels->vector_lanes;
-    dw_bundle input;
-    if (t->w_tile)
-        input = rows_of_input(t, l);
+    dw_bundle input = t->w_tile ? rows_of_input(t, l) : (dw_bundle){0};
     for (ptrdiff_t lane = 0; lane < l->lanes; lane += vector) {
         char *sums = t->sums + lane * t->item;
         const dw_correlate_bundle job = {

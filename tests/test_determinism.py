@@ -124,7 +124,7 @@ def test_addresses(data_format):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_addresses_of_gradients(dtype):
     """The same, where rows are whole vectors: those are cut where lines of the cache are."""
-    rng = np.random.default_rng(71)
+    rng, item = np.random.default_rng(71), np.dtype(dtype).itemsize
     for case in (
         Case(150, 16, 17, 2, padding="same"),
         Case(150, 48, 3, 2, padding="causal"),
@@ -136,11 +136,10 @@ def test_addresses_of_gradients(dtype):
         x, kernel, _ = case.floats(4)
         dy = rng.standard_normal(case.run(x, kernel, None).shape).astype(dtype)
         expected = dwconv.depthwise_conv1d_backward(x, kernel, dy, **case.options)
-        for offset in range(0, 64, np.dtype(dtype).itemsize):
-            moved = at_offset(x, offset), kernel, at_offset(dy, 60 - offset)
-            got = dwconv.depthwise_conv1d_backward(
-                *moved, num_threads=1 + offset // 4 % 3, **case.options
-            )
+        for offset in range(0, 64, item):
+            arrays = at_offset(x, offset), kernel, at_offset(dy, 64 - item - offset)
+            options = {**case.options, "num_threads": 1 + offset // item % 3}
+            got = dwconv.depthwise_conv1d_backward(*arrays, **options)
             for one, wanted in zip(got, expected, strict=True):
                 assert_bits(case, one, wanted, f"{offset=}")
 
@@ -383,11 +382,8 @@ def test_random_state_is_untouched():
 def test_many_repeats_give_one_digest():
     case = LARGE[1]
     x, kernel, bias = case.floats()
-    digests = {
-        hashlib.sha256(case.run(x, kernel, bias, num_threads=4)).hexdigest()
-        for _ in range(scaled(20))
-    }
-    assert len(digests) == 1
+    results = (case.run(x, kernel, bias, num_threads=4) for _ in range(scaled(20)))
+    assert len({hashlib.sha256(y).hexdigest() for y in results}) == 1
 
 
 def test_new_values_in_the_same_arrays():
