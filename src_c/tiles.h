@@ -101,7 +101,7 @@ enum {
     DW_GRADIENT_BUNDLE_STEPS = 16, /* channels_first with many taps: fewer do not fill the blocks (256 channels, batch 8, 400
                                  * steps, 33 taps: 0.67 to 0.48 ms) */
     DW_VIEW_BYTES = 16 * 1024,  /* of x and of dy that are transposed at a time (8 to 32 KB make no difference) */
-    DW_GRADIENT_NARROW_BYTES = 64, /* channels_first with many taps: chunks fit whole, so no step is transposed twice */
+    DW_GRADIENT_NARROW_BYTES = 64, /* channels_first with many taps: packed chunks fit whole, so no step is transposed twice */
     DW_GRADIENT_ROW_BYTES = 2048, /* in place, few taps: rows are read along, */
     DW_GRADIENT_ROW_BLOCK = 8,  /* some at a time */
     DW_GRADIENT_LONG_ROW_BYTES = 512, /* in place, many taps (31 taps, batch 8, 400 steps, milliseconds: 256 channels 0.54, packed
